@@ -1,0 +1,204 @@
+"""Files that are whole or not there: atomic writes, hashes and the project lock.
+
+The protocol of every write that matters: write under a temporary name in the same folder, fsync,
+rename, fsync the folder. A process killed at any instruction leaves the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from groundup.errors import InputError, LockedError, StorageError
+
+TEMPORARY = ".tmp-"  # every unfinished file or folder of ours starts with this
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into a StorageError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            try:
+                free = f"; {shutil.disk_usage(nearest_folder(path)).free:,} bytes are free"
+            except OSError:
+                free = ""
+            raise StorageError(
+                f"the disk is full{free}",
+                where=str(path),
+                fix="free some space and give the same command again: finished work is kept",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StorageError(
+                "cannot write here (read-only or not allowed)",
+                where=str(path),
+                fix="make the folder writable, or copy the project to one that is",
+            ) from error
+        raise
+
+
+def nearest_folder(path: Path) -> Path:
+    """The closest ancestor of ``path`` that exists (its disk is the one to be asked)."""
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_file(path: Path) -> None:
+    """Make the content of ``path`` survive a power loss."""
+    fsync_folder(path)  # the same call: a descriptor and an fsync
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write ``content`` so that ``path`` is the old file or the whole new one.
+
+    Raises:
+        StorageError: the disk is full or the folder is not writable.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+        fsync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder that becomes ``path`` when the block ends well.
+
+    Files are fsynced before the rename. On an error the folder is removed and ``path`` stays.
+    An existing ``path`` is replaced.
+
+    Raises:
+        StorageError: the disk is full or the folder is not writable.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            for file in sorted(temporary.rglob("*")):
+                fsync_folder(file) if file.is_dir() else fsync_file(file)
+            fsync_folder(temporary)
+            if path.exists():
+                discarded = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
+                os.replace(path, discarded / path.name)
+                os.replace(temporary, path)
+                shutil.rmtree(discarded, ignore_errors=True)
+            else:
+                os.replace(temporary, path)
+            fsync_folder(path.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Clear what a killed process left unfinished in ``folder``. Call it with the lock held."""
+    for leftover in folder.glob(f"{TEMPORARY}*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError("file not found", where=str(path)) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not valid JSON: {error}", where=str(path)) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as readable JSON, atomically."""
+    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one spelling of ``value`` that is hashed: sorted keys, no spaces, UTF-8."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def hash_json(value: Any) -> str:
+    """SHA-256 (hex) of the canonical JSON of ``value``."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold ``path`` for this process; the kernel lets go when the process ends, however it ends.
+
+    Raises:
+        LockedError: another process holds it, named with its pid, host and start.
+        StorageError: the folder is not writable.
+    """
+    with storage_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            raise LockedError(
+                f"another run is at work in this project ({holder or 'unknown process'})",
+                where=str(path.parent),
+                fix="wait for it to end, or stop it: the same command then goes on from there",
+            ) from error
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        os.ftruncate(descriptor, 0)
+        os.pwrite(
+            descriptor, f"pid {os.getpid()} on {socket.gethostname()} since {started}".encode(), 0
+        )
+        yield
+    finally:
+        os.close(descriptor)
