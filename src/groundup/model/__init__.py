@@ -1,0 +1,1 @@
+"""The Transformer of an architecture: forward pass, initialisation, conversion, generation."""

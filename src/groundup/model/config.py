@@ -1,0 +1,45 @@
+"""The ``model`` section of the project file: which family, how large."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from groundup.section import Section
+from groundup.units import Count
+
+Size = Annotated[Count, Field(gt=0)]
+
+
+class ModelSection(Section):
+    """The network to train. Leave the sizes out and the plan chooses them from the budget."""
+
+    family: Literal["nanochat", "llama", "gpt2"] = "nanochat"
+    """The architecture. nanochat learns fastest in a small budget (docs/experiments.md)."""
+    n_layers: Size | None = None
+    """Number of blocks. Given together with d_model, or chosen by the plan."""
+    d_model: Size | None = None
+    """Width of the residual stream. Given together with n_layers, or chosen by the plan."""
+    n_heads: Size | None = None
+    """Query heads. By default as many as give heads of 64."""
+    n_kv_heads: Size | None = None
+    """Key/value heads, shared by groups of query heads. By default one for each query head."""
+    d_ff: Size | None = None
+    """Width of the feed-forward network. By default the family's rule: 4·d, or 8/3·d for llama."""
+    context_length: Size = 256
+    """Most tokens the model sees at once. 256 is some 20 lines of code: cheap on a CPU."""
+
+    @model_validator(mode="after")
+    def _sizes_come_together(self) -> Self:
+        if (self.n_layers is None) != (self.d_model is None):
+            raise ValueError(
+                "n_layers and d_model are given both or not at all (then the plan chooses them)"
+            )
+        if self.n_layers is None:
+            given = [n for n in ("n_heads", "n_kv_heads", "d_ff") if getattr(self, n) is not None]
+            if given:
+                raise ValueError(
+                    f"{' and '.join(given)} needs n_layers and d_model, which the plan would choose"
+                )
+        return self
