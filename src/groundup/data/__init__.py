@@ -1,0 +1,1 @@
+"""Text in, a clean corpus out: read, annotate, deduplicate, select, split, report."""

@@ -1,0 +1,1 @@
+"""Deduplication: exact copies by hash, near copies by MinHash with every pair verified."""

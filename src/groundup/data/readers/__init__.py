@@ -1,0 +1,1 @@
+"""Readers: one small file per kind of input, each with guards of its own."""

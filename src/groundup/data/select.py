@@ -1,0 +1,43 @@
+"""Selection: which documents are kept, and for each of the others one reason.
+
+Rules first, copies second: a document refused by a rule must not stand for its copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from groundup.data.config import DataConfig
+
+# reason → (what it means, whether a document's signals earn it); the first that holds is given.
+RULES: dict[str, tuple[str, Callable[[Mapping[str, Any], DataConfig], bool]]] = {
+    "too_short": (
+        "fewer bytes than data.min_bytes",
+        lambda signals, config: signals["n_bytes"] < config.min_bytes,
+    ),
+    "few_letters": (
+        "a smaller share of letters than data.min_letter_share",
+        lambda signals, config: signals["letter_share"] < config.min_letter_share,
+    ),
+    "long_lines": (
+        "longer lines on average than data.max_mean_line_bytes",
+        lambda signals, config: signals["mean_line_bytes"] > config.max_mean_line_bytes,
+    ),
+    "repeated_lines": (
+        "a larger share of repeated lines than data.max_duplicate_line_share",
+        lambda signals, config: signals["duplicate_line_share"] > config.max_duplicate_line_share,
+    ),
+}
+COPIES = {
+    "exact_copy": "the same text as another document but for white space",
+    "near_copy": "at least data.near_duplicate_threshold similar to a kept document",
+}
+
+
+def broken_rules(signals: Sequence[Mapping[str, Any]], config: DataConfig) -> list[str | None]:
+    """For each document the rule it breaks, None where it breaks none."""
+    return [
+        next((reason for reason, (_, breaks) in RULES.items() if breaks(row, config)), None)
+        for row in signals
+    ]

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import ast
+import unicodedata
+import warnings
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from groundup.data.annotate.clean import clean
+from groundup.data.readers.standard_library import standard_library
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned", "changes"),
+    [
+        ("fine\n", "fine\n", ()),
+        ("", "", ()),
+        (" \t\n\r\n", "", ("line_ends", "trailing_space", "outer_lines")),
+        ("\ufeffa\n", "a\n", ("byte_order_mark",)),
+        ("a\r\nb\rc\n", "a\nb\nc\n", ("line_ends",)),
+        ("a \t\n\tb\n", "a\n\tb\n", ("trailing_space",)),
+        ("a\n\n\n\n\nb\n", "a\n\n\nb\n", ("blank_lines",)),
+        ("a\n\n\nb\n", "a\n\n\nb\n", ()),
+        ("\n\na", "a\n", ("outer_lines",)),
+        ("a\x1b[0m\x85b\x7fc\n", "a [0m b c\n", ("control_characters",)),
+        ("a\n\fb\n", "a\nb\n", ("control_characters",)),
+        ("naïve “quote” 漢字\u2028 😀\n", "naïve “quote” 漢字\u2028 😀\n", ()),
+    ],
+)
+def test_each_step_changes_what_it_says(text: str, cleaned: str, changes: tuple[str, ...]) -> None:
+    assert clean(text) == (cleaned, changes)
+
+
+TEXTS = st.text(st.sampled_from("ab \t\n\r\f\v\x00\x1b\x85\ufeff\\'é😀"), max_size=40) | st.text()
+
+
+@given(TEXTS)
+def test_cleaning_twice_is_cleaning_once_and_leaves_nothing_to_clean(text: str) -> None:
+    cleaned, _ = clean(text)
+    assert clean(cleaned) == (cleaned, ())
+    assert not any(unicodedata.category(c) == "Cc" and c not in "\t\n" for c in cleaned)
+    assert "\n\n\n\n" not in cleaned
+    assert all(line == line.rstrip(" \t") for line in cleaned.split("\n"))
+
+
+@given(TEXTS)
+def test_cleaning_loses_no_visible_character(text: str) -> None:
+    def visible(text: str) -> str:
+        kept = text.replace("\ufeff", "")
+        return "".join(c for c in kept if c not in " \t\n" and unicodedata.category(c) != "Cc")
+
+    assert visible(clean(text)[0]) == visible(text)
+
+
+def test_code_means_the_same_after_cleaning() -> None:
+    """Sixteen files of the library as they are and with line ends and page breaks of others."""
+    files = sorted(standard_library().glob("*.py"))[:16]
+    assert len(files) == 16
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        tree = tree_of(text)
+        assert tree_of(clean(text)[0]) == tree, file
+        other = "\ufeff" + text.replace("\n\n\n", "  \n\f\n \f\n").replace("\n", "\r\n")
+        assert tree_of(clean(other)[0]) == tree, file
+
+
+def tree_of(code: str) -> str:
+    """The syntax tree without the white space at the end of strings' lines."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # invalid escapes in old modules
+        tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = clean(node.value)[0].strip("\n")
+    return ast.dump(tree)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "if x:\n    \f  y = 1\n",  # the page break starts the count of the indentation anew
+        "if\fx: pass\n",
+        "s = '\\\x01'\n",  # the escaped character must not be the quote
+        'if x:\n\ty = """a \n\n\n\n\nb"""\n',
+        "x = 1 + \\\n  2   \n",
+    ],
+)
+def test_code_with_rare_white_space_still_parses(code: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ast.parse(code)
+        ast.parse(clean(code)[0])
