@@ -1,0 +1,143 @@
+"""The Python side of the command line: `run` a project, `load_model`, `load_tokenizer`.
+
+A path may be anything groundup wrote: an exported model, an artifact, a checkpoint, a run or a
+project. A project stands for its latest finished export, and before there is one for the newest
+whole checkpoint of its latest run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from groundup.artifacts import MANIFEST, Store
+from groundup.errors import InputError
+from groundup.files import hash_file, read_json
+
+if TYPE_CHECKING:
+    from groundup.model.transformer import Transformer
+    from groundup.project import Project
+    from groundup.stages import RunResult
+    from groundup.tokenizer.load import Tokenizer
+
+ARTIFACTS, RUNS = "artifacts", "runs"  # folders of a project
+
+
+def run(project: Project, until: str | None = None) -> RunResult:
+    """Run every stage of ``project`` that is not done yet, up to the stage ``until``."""
+    from groundup.stages import run_project
+
+    return run_project(project, until)
+
+
+def load_model(path: Path | str) -> Transformer:
+    """Open a model: ``model(input_ids: [B, T] int64)`` gives logits ``[B, T, V]``, on the CPU.
+
+    Args:
+        path: an exported model, an artifact, a checkpoint, a run or a project.
+
+    Raises:
+        InputError: there is no model at ``path``.
+        CorruptError: its files are damaged.
+    """
+    from groundup.model.convert import load_exported
+    from groundup.train.checkpoint import load_model_weights
+
+    folder = find_model(Path(path))
+    load = load_model_weights if is_checkpoint(folder) else load_exported
+    return load(folder).eval()
+
+
+def load_tokenizer(path: Path | str) -> Tokenizer:
+    """Open the tokenizer at ``path``, or the one that the model at ``path`` was trained with.
+
+    Raises:
+        InputError: there is none.
+    """
+    from groundup.tokenizer.load import load_tokenizer as load
+
+    path = Path(path)
+    found = _with_tokenizer(path)
+    if found is None and not is_tokenizer(path):
+        model = find_model(path)
+        found = _with_tokenizer(model) or _tokenizer_of_checkpoint(model)
+    return load(found or path)
+
+
+def find_model(path: Path) -> Path:
+    """The folder of an exported model or checkpoint that ``path`` stands for.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not path.exists():
+        raise InputError("there is no such folder", where=str(path))
+    for folder in _candidates(path):
+        if is_exported(folder) or is_checkpoint(folder):
+            return folder
+    raise InputError(
+        "there is no model here",
+        where=str(path),
+        fix=f"`groundup run {path}` trains one; or name an exported model, a run or a checkpoint",
+    )
+
+
+def _candidates(path: Path) -> Iterator[Path]:
+    """Folders that may hold the model of ``path``, best first."""
+    yield path
+    if (path / MANIFEST).is_file():  # an artifact may keep its model one level down
+        yield from sorted(child for child in path.iterdir() if child.is_dir())
+    if (path / "checkpoints").is_dir():
+        yield from _newest_checkpoint(path)
+    if (path / ARTIFACTS).is_dir() or (path / RUNS).is_dir():
+        latest = Store(path / ARTIFACTS).latest("export")
+        if latest is not None:
+            yield from _candidates(latest.path)
+        for run_folder in sorted((path / RUNS).glob("*/run.json"), key=_modified, reverse=True):
+            yield from _newest_checkpoint(run_folder.parent)
+
+
+def _newest_checkpoint(run_folder: Path) -> Iterator[Path]:
+    from groundup.train.checkpoint import newest_good_checkpoint
+
+    newest = newest_good_checkpoint(run_folder / "checkpoints")
+    if newest is not None:
+        yield newest
+
+
+def _modified(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether ``folder`` holds a model in the form of `groundup export` or of ``transformers``."""
+    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether ``folder`` is one checkpoint of a run."""
+    return (folder / "state.json").is_file() and any(folder.glob("model-*.safetensors"))
+
+
+def is_tokenizer(folder: Path) -> bool:
+    """Whether ``folder`` holds a tokenizer."""
+    return (folder / "tokenizer.json").is_file()
+
+
+def _with_tokenizer(folder: Path) -> Path | None:
+    return folder if is_tokenizer(folder) else None
+
+
+def _tokenizer_of_checkpoint(checkpoint: Path) -> Path | None:
+    """The project's tokenizer whose hash stands in the checkpoint's fingerprint."""
+    state = checkpoint / "state.json"
+    if not state.is_file():
+        return None
+    fingerprint = str(read_json(state).get("fingerprint"))
+    for folder in checkpoint.resolve().parents[:4]:  # <project>/runs/<run>/checkpoints/<step>
+        for artifact in Store(folder / ARTIFACTS).all() if (folder / ARTIFACTS).is_dir() else ():
+            tokenizer = artifact.path / "tokenizer.json"
+            if artifact.kind == "tokenizer" and hash_file(tokenizer) in fingerprint:
+                return artifact.path
+    return None

@@ -1,0 +1,134 @@
+"""The frame of the command line: which commands there are, and how each of them may end.
+
+Commands are named in a table and imported when called, so that ``groundup --help`` costs click and
+nothing else. Results go to standard output, everything for people to standard error. Exit codes:
+0 done, 1 our mistake, 2 the user's (file, option, input), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from groundup import __version__
+from groundup.errors import GroundupError
+
+# name → (where, short help), in the order of the work
+COMMANDS = {
+    "init": ("groundup.cli.init:init", "Write a project file for a folder of text."),
+    "run": ("groundup.cli.run:run", "Run every stage of a project that is not done yet."),
+    "data": ("groundup.cli.stages:data", "Read, clean, deduplicate and split the text."),
+    "tokenizer": ("groundup.cli.stages:tokenizer", "Train the tokenizer."),
+    "plan": ("groundup.cli.stages:plan", "Measure this machine, choose a model, predict its run."),
+    "pretrain": ("groundup.cli.stages:pretrain", "Train the model, or go on with training it."),
+    "evaluate": ("groundup.cli.stages:evaluate", "Measure the model on held-out text."),
+    "export": ("groundup.cli.stages:export", "Write the model in a form that others open."),
+    "report": ("groundup.cli.stages:report", "Write the HTML report."),
+    "generate": ("groundup.cli.generate:generate", "Let a model complete a text."),
+    "show": ("groundup.cli.show:show", "Print every value of a project and where it comes from."),
+    "schema": ("groundup.cli.show:schema", "Print the JSON schema of the project file."),
+    "verify": ("groundup.cli.verify:verify", "Check every file against the hash it was given."),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command line and exit with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (default: this process's) and return its exit code."""
+    try:
+        code = group.main(
+            list(sys.argv[1:] if arguments is None else arguments),
+            prog_name="groundup",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except GroundupError as error:
+        click.echo(str(error), err=True)
+        return error.code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader (`head`) has enough. What is left in the buffer must not raise at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("GROUNDUP_DEBUG") == "1":
+            traceback.print_exc()
+        click.echo(
+            f"error: {type(error).__name__}: {_one_line(error)}\n"
+            "  this is a bug in groundup; GROUNDUP_DEBUG=1 shows where",
+            err=True,
+        )
+        return 1
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else f"{text[:299]}…"
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the one that was probably meant."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in ``--help``, from the table: no command is imported for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Keep a broken pipe for `run`; click would end the process with code 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ClosedPipe from error
+
+
+class _ClosedPipe(BrokenPipeError):
+    """Without an errno, so that click lets it through."""
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="groundup")
+def group() -> None:
+    """Train a language model from the ground up, from a folder of text to a report.
+
+    Settings stand in groundup.yaml; any of them can be given as key=value after a command,
+    for example: groundup run examples/first-llm pretrain.steps=200
+    """

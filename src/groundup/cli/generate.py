@@ -1,0 +1,110 @@
+"""``groundup generate``: a completion, streamed as it is drawn.
+
+Bytes of a token need not be whole characters, so they pass through an incremental decoder. What a
+model writes is untrusted: on a terminal its control characters are written out instead of obeyed.
+"""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from groundup.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from groundup.project import GenerateConfig
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--project", metavar="DIR", help="Use this project's latest model (default: here).")
+@click.option("--model", metavar="PATH", help="Use an exported model, a run or a checkpoint.")
+@config_option
+@click.option("--max-new-tokens", type=click.IntRange(min=1), help="Longest completion.")
+@click.option("--temperature", type=click.FloatRange(0, 10), help="0 takes the likeliest token.")
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Nucleus to draw from.")
+@click.option("--repetition-penalty", type=click.FloatRange(1, 10), help="1 is off.")
+@click.option("--seed", type=click.IntRange(min=0), help="Same seed, same completion.")
+@json_option
+def generate(
+    prompt: str,
+    project: str | None,
+    model: str | None,
+    config: str | None,
+    seed: int | None,
+    as_json: bool,
+    **settings: float | None,
+) -> None:
+    """Complete PROMPT with a trained model.
+
+    What is not given comes from the project's `generate` section (with --model: its defaults).
+    """
+    from groundup import api
+    from groundup.project import GenerateConfig, load_project
+    from groundup.tables import print_json
+
+    if model is not None:
+        if project is not None or config is not None:
+            raise click.UsageError("--model stands alone: leave --project and --config out")
+        path, section, default_seed = Path(model), GenerateConfig(), 0
+    else:
+        loaded = load_project(project or ".", config)
+        path, section, default_seed = loaded.folder, loaded.generate, loaded.project.seed
+    given = {key: value for key, value in settings.items() if value is not None}
+    sampling = GenerateConfig.model_validate(section.model_dump() | given)
+    seed = default_seed if seed is None else seed
+
+    folder = api.find_model(path)
+    pieces = complete(folder, prompt, sampling, seed)
+    if as_json:
+        completion = "".join(pieces)
+        print_json(
+            {
+                "prompt": prompt,
+                "completion": completion,
+                "model": str(folder),
+                "seed": seed,
+                **sampling.model_dump(),
+            }
+        )
+        return
+    write(prompt)
+    for piece in pieces:
+        write(piece)
+    write("\n")
+
+
+def complete(folder: Path, prompt: str, sampling: GenerateConfig, seed: int) -> Iterator[str]:
+    """Pieces of text of the completion, each made of whole characters."""
+    from groundup import api
+    from groundup.model.generate import generate as draw
+
+    model, tokenizer = api.load_model(folder), api.load_tokenizer(folder)
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    prompt_ids = [tokenizer.bos_id, *tokenizer.encode(prompt)]
+    tokens = draw(
+        model,
+        prompt_ids,
+        max_new_tokens=sampling.max_new_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        repetition_penalty=sampling.repetition_penalty,
+        stop_ids=[tokenizer.bos_id],
+        seed=seed,
+    )
+    for token in tokens:
+        yield decoder.decode(tokenizer.token_bytes(token))
+    yield decoder.decode(b"", final=True)
+
+
+def write(text: str) -> None:
+    """Write to standard output at once; on a terminal with control characters made visible."""
+    from groundup.tables import printable
+
+    sys.stdout.write(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
+    sys.stdout.flush()

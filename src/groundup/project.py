@@ -1,0 +1,258 @@
+"""The project file: one YAML file, every section checked at once, every value with its origin.
+
+`load_project` reads ``groundup.yaml``, lays ``key=value`` overrides over it and checks all of it,
+whichever command was given: a misspelt key in a section that is not used now is still an error.
+Each package owns the model of its section (``config.py``); this file owns none of their fields.
+Notable: everything that is wrong is said at once (`findings`), each with file, line and dotted key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from groundup.data.config import DataConfig
+from groundup.errors import ConfigError, StorageError
+from groundup.evaluate.config import EvaluateConfig
+from groundup.findings import check, shown
+from groundup.model.config import ModelSection
+from groundup.plan.config import PlanConfig
+from groundup.section import Section
+from groundup.tokenizer.config import TokenizerConfig
+from groundup.train.config import PretrainConfig
+from groundup.yaml12 import MAX_BYTES, KeyPath, dotted, read_yaml
+
+FILE_NAME = "groundup.yaml"
+
+
+class ProjectSection(Section):
+    """What concerns every stage."""
+
+    name: str = Field(default="project", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Name of the project; it begins the names of artifacts and runs. Letters, digits, ``._-``."""
+
+    seed: int = Field(default=1337, ge=0, lt=2**63)
+    """Seed of everything random: split, order of samples, initial weights, generation."""
+
+
+class GenerateConfig(Section):
+    """How text is drawn from the model, in ``groundup generate`` and in the samples of a run."""
+
+    temperature: float = Field(default=0.8, ge=0, le=10)
+    """Divides the logits; below 1 prefers likely tokens, 0 always takes the likeliest."""
+
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Only the likeliest tokens that together have this probability are drawn from (nucleus)."""
+
+    repetition_penalty: float = Field(default=1.1, ge=1, le=10)
+    """Logits of tokens that were already seen are divided by it (CTRL, section 4.1); 1 is off."""
+
+    max_new_tokens: int = Field(default=200, ge=1)
+    """Where a completion ends when the model does not end it, in tokens."""
+
+
+class ProjectFile(Section):
+    """All that ``groundup.yaml`` may say. Every section and every value has a default."""
+
+    project: ProjectSection = ProjectSection()
+    data: DataConfig = DataConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    plan: PlanConfig = PlanConfig()
+    model: ModelSection = ModelSection()
+    pretrain: PretrainConfig = PretrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    generate: GenerateConfig = GenerateConfig()
+
+
+class Project(ProjectFile):
+    """A project file together with the folder it stands for."""
+
+    folder: Path = Field(default=Path("."), exclude=True)
+    """Where artifacts and runs go and where relative paths begin. Not part of the file."""
+
+    origins: Mapping[str, str] = Field(default_factory=dict, exclude=True)
+    """Dotted key of every value → ``default``, ``groundup.yaml:12`` or ``override``."""
+
+
+def load_project(
+    folder_or_file: Path | str, config: str | None = None, overrides: Sequence[str] = ()
+) -> Project:
+    """Read and check a project file.
+
+    Args:
+        folder_or_file: the project's folder, or a project file in it.
+        config: another file of the folder to read instead of ``groundup.yaml``.
+        overrides: ``key=value`` with dotted keys; the value is read as YAML and replaces what the
+            file says under that key (a whole section too). ``key=`` is YAML's empty value, null.
+
+    Raises:
+        ConfigError: everything that is wrong, each with file, line and key.
+    """
+    path = _find(Path(folder_or_file), config)
+    document = read_yaml(_read(path), str(path))
+    raw, problems = document.value, list(document.problems)
+    if raw is None:
+        raw = {}
+    if not isinstance(raw, dict):
+        raise ConfigError("a project file is a list of sections, `name: …`", where=f"{path}:1")
+    overridden: dict[KeyPath, str] = {}
+    for override in overrides:
+        problems += _apply(override, raw, document.lines, overridden)
+
+    def place(where: KeyPath) -> str:
+        for end in range(len(where), 0, -1):
+            if where[:end] in overridden:
+                return f"override {shown(overridden[where[:end]])}"
+            if where[:end] in document.lines:
+                return f"{path}:{document.lines[where[:end]]}"
+        below = [text for key, text in overridden.items() if where and key[: len(where)] == where]
+        return f"override {shown(below[0])}" if below else str(path)
+
+    checked, findings = check(ProjectFile, raw)
+    for key, text in findings.items():
+        problems.append(f"{place(key)}: {dotted(key) + ': ' if key else ''}{text}")
+    if problems or checked is None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ConfigError(f"{count} in the project file", problems=tuple(_by_line(problems)))
+
+    def origin(where: KeyPath) -> str:
+        for end in range(len(where), 0, -1):
+            if where[:end] in overridden:
+                return "override"
+        return f"{path.name}:{document.lines[where]}" if where in document.lines else "default"
+
+    return Project(
+        **{name: getattr(checked, name) for name in ProjectFile.model_fields},
+        folder=path.parent.resolve(),
+        origins={dotted(where): origin(where) for where, _ in values(checked)},
+    )
+
+
+def values(project: ProjectFile) -> Iterator[tuple[KeyPath, Any]]:
+    """Every value of the merged file with its key: lists and free mappings count as one value."""
+
+    def walk(section: BaseModel, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+        plain = section.model_dump(mode="json")
+        for name in type(section).model_fields:
+            value = getattr(section, name)
+            if name not in plain:
+                continue  # the folder and the origins are not part of the file
+            if isinstance(value, BaseModel):
+                yield from walk(value, (*path, name))
+            else:
+                yield (*path, name), plain[name]
+
+    return walk(project, ())
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of the project file, docstrings included, for editors."""
+    made = ProjectFile.model_json_schema(schema_generator=_Schema)
+    return {"$schema": GenerateJsonSchema.schema_dialect, **made, "title": FILE_NAME}
+
+
+_BOUNDS = {
+    "ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum",
+}  # fmt: skip
+
+
+class _Schema(GenerateJsonSchema):
+    """Quantities (``16GiB``, ``4m``) are numbers that may also be written as text."""
+
+    def function_before_schema(
+        self, schema: core_schema.BeforeValidatorFunctionSchema
+    ) -> JsonSchemaValue:
+        return {"anyOf": [super().function_before_schema(schema), {"type": "string"}]}
+
+    def generate(self, schema: core_schema.CoreSchema, mode: Any = "validation") -> JsonSchemaValue:
+        """Move bounds that pydantic leaves beside the alternatives to the numbers they bound."""
+        made: JsonSchemaValue = _bounds_inside(super().generate(schema, mode))
+        return made
+
+
+def _bounds_inside(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_bounds_inside(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: _bounds_inside(value) for key, value in node.items()}
+    if "anyOf" in node and (bounds := {key: node.pop(key) for key in _BOUNDS if key in node}):
+        for choice in node["anyOf"]:
+            if choice.get("type") in ("integer", "number"):
+                choice.update({_BOUNDS[key]: bound for key, bound in bounds.items()})
+    return node
+
+
+def _find(path: Path, config: str | None) -> Path:
+    """The project file meant by a folder or file."""
+    file = path if path.is_file() and config is None else path / (config or FILE_NAME)
+    if file.is_file():
+        return file
+    if not path.exists():
+        raise ConfigError(
+            "there is no such project folder",
+            where=str(path),
+            fix=f"`groundup init {path}` makes one for a folder of text",
+        )
+    others = sorted(found.name for found in path.glob("*.y*ml")) if path.is_dir() else []
+    fix = f"`groundup init {path}` writes one"
+    if others:
+        fix += f"; or name one of these with --config: {', '.join(others)}"
+    raise ConfigError(f"there is no {file.name} here", where=str(path), fix=fix)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise StorageError(f"cannot read it: {error.strerror}", where=str(path)) from error
+
+
+def _apply(
+    override: str,
+    raw: dict[str, Any],
+    lines: dict[KeyPath, int],
+    overridden: dict[KeyPath, str],
+) -> list[str]:
+    """Lay one ``key=value`` over ``raw``; what is wrong with its form."""
+    name = f"override {shown(override)}"
+    key, equals, text = override.partition("=")
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
+        return [f"{name}: write it as key=value, for example pretrain.learning_rate=3e-4"]
+    try:
+        document = read_yaml(text.encode("utf-8", "surrogatepass"), name)
+    except ConfigError as error:
+        return [f"{name}: {error.message}"]
+    if document.problems:
+        return list(document.problems)
+    holder = raw
+    for part in path[:-1]:
+        if holder.get(part) is None:
+            holder[part] = {}
+        if not isinstance(holder[part], dict):
+            return [f"{name}: {shown(part)} is a single value, it has no keys below it"]
+        holder = holder[part]
+    holder[path[-1]] = document.value
+    for places in (lines, overridden):  # what stood under this key is replaced
+        for where in [where for where in places if where[: len(path)] == path]:
+            del places[where]
+    overridden[path] = override
+    return []
+
+
+def _by_line(problems: Sequence[str]) -> list[str]:
+    """In the order of the file, overrides last."""
+
+    def line(problem: str) -> tuple[bool, int]:
+        found = re.match(r"[^\n]*?:(\d+): ", problem)
+        return problem.startswith("override"), int(found[1]) if found else 0
+
+    return sorted(problems, key=line)

@@ -1,0 +1,119 @@
+"""How a command line may end, and what is printed where."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import groundup as package
+from groundup.cli import frame
+from groundup.errors import GroundupError, InputError
+from tests.cli.command import groundup, project_in
+
+
+def test_help_lists_every_command_in_the_order_of_the_work(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = groundup(capsys, "--help")
+    assert result.code == 0
+    listed = [line.split()[0] for line in result.out.split("Commands:")[1].splitlines() if line]
+    assert listed == list(frame.COMMANDS)
+
+
+@pytest.mark.parametrize("name", frame.COMMANDS)
+def test_every_command_of_the_table_exists_and_explains_itself(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = groundup(capsys, name, "--help")
+    assert result.code == 0
+    assert result.out.startswith(f"Usage: groundup {name} ")
+    assert len(result.out.splitlines()[2].strip()) > 10
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert groundup(capsys, "--version").out == f"groundup, version {package.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["runn"], "Error: No such command 'runn'. Did you mean 'run'?"),
+        (["xyz"], "Error: No such command 'xyz'."),
+        (["--jsn"], "Error: No such option"),
+        (["run", "--jsn"], "Error: No such option"),
+        (["generate"], "Error: Missing argument 'PROMPT'."),
+    ],
+)
+def test_wrong_usage_is_code_2_with_a_hint(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = groundup(capsys, *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+    assert "groundup" in result.err.splitlines()[0]
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    @click.command()
+    def command() -> None:
+        raise error
+
+    monkeypatch.setattr(frame.LazyGroup, "get_command", lambda *_: command)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (InputError("no text", where="a/b", fix="give some"), 2,
+         "error: no text\n  where: a/b\n  fix:   give some\n"),
+        (GroundupError("our own", where="x"), 1, "error: our own\n  where: x\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (ZeroDivisionError("division\nby zero"), 1, "error: ZeroDivisionError: division by zero\n"
+         "  this is a bug in groundup; GROUNDUP_DEBUG=1 shows where\n"),
+        (RecursionError("x" * 999), 1, f"error: RecursionError: {'x' * 299}…\n"
+         "  this is a bug in groundup; GROUNDUP_DEBUG=1 shows where\n"),
+    ],
+)  # fmt: skip
+def test_every_end_has_its_code_and_its_lines(
+    error: BaseException,
+    code: int,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("GROUNDUP_DEBUG", raising=False)
+    failing(monkeypatch, error)
+    result = groundup(capsys, "run")
+    assert (result.code, result.out) == (code, "")
+    assert result.err.lstrip("\n") == text
+
+
+def test_a_traceback_is_printed_only_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(monkeypatch, ZeroDivisionError("x"))
+    monkeypatch.setenv("GROUNDUP_DEBUG", "1")
+    result = groundup(capsys, "run")
+    assert "Traceback (most recent call last)" in result.err
+    assert result.code == 1
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    project_in(tmp_path)
+    command = [sys.executable, "-m", "groundup", "schema"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_main_exits_with_the_code() -> None:
+    with pytest.raises(SystemExit) as caught:
+        frame.main(["show", "--project", "/nowhere"])
+    assert caught.value.code == 2
