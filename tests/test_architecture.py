@@ -25,7 +25,7 @@ FLOORS = (
     {"train"},
     {"evaluate", "tune"},
     {"align"},
-    {"project", "stages", "search", "report", "serve", "api"},
+    {"project", "stages", "stages_training", "search", "report", "serve", "api"},
     {"cli", "__main__"},
 )
 # Neighbours on one floor that may use each other, each by name; floor 0 is one room.
@@ -34,6 +34,8 @@ NEIGHBOURS = {
     ("charts", "tables"),  # numbers are written one way
     ("stages", "project"),
     ("stages", "report"),  # the last stage writes it
+    ("stages", "stages_training"),  # its half that needs torch
+    ("stages_training", "project"),
     ("api", "project"),
     ("api", "stages"),
     ("__main__", "cli"),

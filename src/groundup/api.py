@@ -99,7 +99,7 @@ def _candidates(path: Path) -> Iterator[Path]:
 
 
 def _newest_checkpoint(run_folder: Path) -> Iterator[Path]:
-    from groundup.train.checkpoint import newest_good_checkpoint
+    from groundup.track.run import newest_good_checkpoint
 
     newest = newest_good_checkpoint(run_folder / "checkpoints")
     if newest is not None:

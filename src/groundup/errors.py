@@ -1,6 +1,7 @@
 """The error tree: what went wrong, where, and what to do about it.
 
     GroundupError             ours, exit code 1
+    ├── Interrupted           asked to stop, and saved, exit code 130
     └── UserError             the user's to mend, exit code 2
         ├── ConfigError       the project file or an override
         ├── InputError        text, tokenizer or model given to us
@@ -38,6 +39,12 @@ class GroundupError(Exception):
         if self.fix:
             lines.append(f"  fix:   {self.fix}")
         return "\n".join(lines)
+
+
+class Interrupted(GroundupError):
+    """A stop was asked for (Ctrl-C, SIGTERM); what was done is saved."""
+
+    code = 130
 
 
 class UserError(GroundupError):

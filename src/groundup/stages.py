@@ -1,0 +1,413 @@
+"""The stages of a project and what each needs: the one place where the packages meet.
+
+``data → tokenizer → tokens → machine → plan → pretrain → evaluate, export → report``. A stage is a
+function from the project and the stages before it to an artifact. Its key is its config and the
+content of its inputs, so running again does nothing and a changed value re-runs only what follows
+from it. Choices that depend on a clock or a probe are made in ``plan``, once, and read from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groundup.artifacts import Artifact, Store, environment
+from groundup.files import hash_json, lock, remove_temporaries, write_json
+from groundup.progress import say
+from groundup.track.run import checkpoint_name, newest_good_checkpoint, read_run
+from groundup.train.config import SAMPLE_TOKENS, Settings, settle, unsettled
+from groundup.units import format_duration
+
+if TYPE_CHECKING:
+    from groundup.plan.candidates import Corpus as TrainingSplit
+    from groundup.plan.candidates import Job
+    from groundup.project import Project
+
+LOCK = ".groundup.lock"
+
+
+@dataclass
+class RunResult:
+    """What a call of `run_project` did.
+
+    Attributes:
+        built, skipped: names of stages, in order.
+        report: the report's HTML file, if that stage was asked for.
+        paths: where each stage's result is.
+    """
+
+    status: str = "finished"
+    built: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    report: Path | None = None
+    paths: dict[str, Path] = field(default_factory=dict)
+
+
+@dataclass
+class Work:
+    """A project being run: its store and what the stages so far gave."""
+
+    project: Project
+    store: Store
+    done: dict[str, Artifact] = field(default_factory=dict)
+
+    def build(
+        self,
+        kind: str,
+        *,
+        config: Mapping[str, Any],
+        inputs: Iterable[str] = (),
+        more_inputs: Mapping[str, str] | None = None,
+        make: Callable[[Path], Mapping[str, Any]],
+    ) -> tuple[Artifact, bool]:
+        """`Store.build` for one of the `VERSIONS`, with stages as inputs."""
+        return self.store.build(
+            kind,
+            self.project.project.name,
+            version=VERSIONS[kind],
+            config=config,
+            inputs={**self.hashes(inputs), **(more_inputs or {})},
+            make=make,
+        )
+
+    def hashes(self, inputs: Iterable[str]) -> dict[str, str]:
+        """Stage → content hash."""
+        return {name: self.done[name].content_hash for name in inputs}
+
+
+def run_project(project: Project, until: str | None = None) -> RunResult:
+    """Run every stage that is missing, or those that ``until`` needs.
+
+    Raises:
+        LockedError: another process is at work in the project.
+        UserError: whatever a stage found wrong; finished stages stay finished.
+        Interrupted: a stop was asked for while training; it is saved.
+    """
+    result = RunResult()
+    with lock(project.folder / LOCK):
+        remove_temporaries(project.folder)
+        work = Work(project, Store(project.folder / "artifacts"))
+        for name in needed(until):
+            started = time.monotonic()
+            artifact, built = STAGES[name](work)
+            work.done[name] = artifact
+            result.paths[name] = artifact.path
+            (result.built if built else result.skipped).append(name)
+            if built:
+                say(f"{name}: done in {format_duration(time.monotonic() - started)}")
+    if "report" in work.done:
+        result.report = work.done["report"].path / "report.html"
+    return result
+
+
+def needed(until: str | None) -> list[str]:
+    """The stages to run, in order."""
+    wanted = set(STAGES) if until is None else {until}
+    for name in reversed(STAGES):
+        if name in wanted:
+            wanted.update(NEEDS[name])
+    return [name for name in STAGES if name in wanted]
+
+
+def data(work: Work) -> tuple[Artifact, bool]:
+    """Read, clean, deduplicate and split the text."""
+    from groundup.data.corpus import build_corpus, fingerprint
+
+    config, seed, root = work.project.data, work.project.project.seed, work.project.folder
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        return numbers(build_corpus(config, folder, seed, root))
+
+    return work.build(
+        "corpus",
+        config={**config.model_dump(mode="json"), "seed": seed},
+        more_inputs={"files": fingerprint(config, root)},
+        make=make,
+    )
+
+
+def tokenizer(work: Work) -> tuple[Artifact, bool]:
+    """Train the tokenizer on the training split."""
+    from groundup.tokenizer.config import TokenizerConfig
+
+    config: TokenizerConfig = work.project.tokenizer
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        from groundup.data.corpus import Corpus
+        from groundup.tokenizer.train import train_tokenizer
+
+        documents = Corpus(work.done["data"].path).documents("train")
+        summary = train_tokenizer((document.text for document in documents), config, folder)
+        write_json(folder / "summary.json", summary)
+        return numbers(summary)
+
+    return work.build(
+        "tokenizer", config=config.model_dump(mode="json"), inputs=["data"], make=make
+    )
+
+
+def tokens(work: Work) -> tuple[Artifact, bool]:
+    """Turn the documents into token shards."""
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        from groundup.data.corpus import Corpus
+        from groundup.tokenizer.load import load_tokenizer
+        from groundup.tokens.pack import pack
+
+        corpus = Corpus(work.done["data"].path)
+        return numbers(pack(corpus, load_tokenizer(work.done["tokenizer"].path), folder))
+
+    return work.build("tokens", config={}, inputs=["data", "tokenizer"], make=make)
+
+
+def machine(work: Work) -> tuple[Artifact, bool]:
+    """Measure what this machine can do at the sizes that are in question.
+
+    Once a plan is made its machine stays, even where the project is moved to another one: what was
+    decided before step 0 is not decided again.
+    """
+    made = work.store.read(plan_path(work))
+    if made is not None:
+        used = work.store.read(work.store.root / "machine" / made.json("plan.json")["machine"])
+        if used is not None:
+            return used, False
+    settings, job, corpus = open_settings(work), plan_job(work), training_split(work)
+    budget = work.project.plan.budget
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        from groundup.train.measure import measure_machine
+
+        found = measure_machine(settings, job, corpus, budget, work.store.root)
+        write_json(folder / "machine.json", found)
+        return {"matmul_flops_per_second": found["matmul_flops_per_second"]}
+
+    config = {
+        "settings": settings,
+        "job": asdict(job),
+        "corpus": asdict(corpus),
+        "budget": budget,
+        "environment": {key: value for key, value in environment().items() if key != "groundup"},
+    }
+    return work.build("machine", config=config, make=make)
+
+
+def plan(work: Work) -> tuple[Artifact, bool]:
+    """Choose what the project file leaves open, and predict the run."""
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        from groundup.plan.choose import make_plan
+        from groundup.plan.machine import read_machine
+
+        measured = read_machine(work.done["machine"].json("machine.json"))
+        job = plan_job(work)
+        made = make_plan(work.project.plan, job, measured, training_split(work))
+        settings = settle(
+            work.project.pretrain,
+            made.choice,
+            context_length=job.context_length,
+            seed=work.project.project.seed,
+        )
+        chosen = {
+            **made.to_dict(),
+            "model": job.build(made.choice["n_layers"], made.choice["d_model"]).to_dict(),
+            "settings": settings.to_dict(),
+            "machine": work.done["machine"].path.name,
+        }
+        write_json(folder / "plan.json", chosen)
+        choice = made.choice
+        say(
+            f"plan: {choice['n_layers']} layers × {choice['d_model']}, {choice['steps']} steps, "
+            f"{settings.precision} on {measured.device_name}"
+        )
+        return {}
+
+    return work.build("plan", config=plan_config(work), inputs=["tokens"], make=make)
+
+
+def plan_config(work: Work) -> dict[str, Any]:
+    """What the plan depends on beside the tokens and the machine."""
+    sections = {name: getattr(work.project, name) for name in ("plan", "model", "pretrain")}
+    return {
+        **{name: section.model_dump(mode="json") for name, section in sections.items()},
+        "seed": work.project.project.seed,
+    }
+
+
+def plan_path(work: Work) -> Path:
+    """Where the plan is, or would be: it does not depend on the machine."""
+    return work.store.path(
+        "plan",
+        work.project.project.name,
+        version=VERSIONS["plan"],
+        config=plan_config(work),
+        inputs=work.hashes(["tokens"]),
+    )
+
+
+def open_settings(work: Work) -> dict[str, Any]:
+    """The training settings as far as the project file has them."""
+    return unsettled(
+        work.project.pretrain,
+        context_length=work.project.model.context_length,
+        seed=work.project.project.seed,
+    )
+
+
+def plan_job(work: Work) -> Job:
+    """What is to be trained, for the planner."""
+    from groundup.plan.candidates import Job
+
+    fields = {
+        **work.project.model.model_dump(),
+        **work.project.pretrain.model_dump(),
+        "vocab_size": work.done["tokens"].json("index.json")["vocab_size"],
+        "sample_tokens": SAMPLE_TOKENS,
+    }
+    return Job(**{name: fields[name] for name in Job.__dataclass_fields__})
+
+
+def training_split(work: Work) -> TrainingSplit:
+    """Sizes of the packed training split, for the planner."""
+    from groundup.plan.candidates import Corpus as TrainingSplit
+
+    counts = work.done["tokens"].json("index.json")["splits"]["train"]
+    return TrainingSplit(n_tokens=counts["n_tokens"], n_bytes=counts["n_bytes"])
+
+
+def pretrain(work: Work) -> tuple[Artifact, bool]:
+    """Train, or go on training, or find the finished run."""
+    chosen = work.done["plan"].json("plan.json")
+    key = {
+        "version": VERSIONS["pretrain"],
+        "model": chosen["model"],
+        "settings": chosen["settings"],
+        "tokens": work.done["tokens"].content_hash,
+    }
+    runs = work.project.folder / "runs"
+    folder = runs / f"{work.project.project.name}-{hash_json(key)[:12]}"
+    finished = finished_run(folder, key["settings"]["steps"])
+    if finished is not None:
+        return finished, False
+
+    from groundup.stages_training import run_job
+    from groundup.tokens.dataset import TokenDataset
+    from groundup.train.pretrain import pretrain as train_to_the_end
+
+    dataset = TokenDataset(work.done["tokens"].path, "train")
+    train_to_the_end(folder, dataset, run_job(work.project, work.done, key))
+    finished = finished_run(folder, key["settings"]["steps"])
+    assert finished is not None  # it was finished just now
+    return finished, True
+
+
+def finished_run(folder: Path, steps: int) -> Artifact | None:
+    """A run that ended, whose last checkpoint is whole; its content is its final hash."""
+    record = read_run(folder)
+    if record is None or record["status"] != "finished":
+        return None
+    last = newest_good_checkpoint(folder / "checkpoints")
+    if last is None or last.name != checkpoint_name(steps):
+        say(f"run {folder.name} has lost its last checkpoint: training the missing steps again")
+        return None
+    files = {"final_hash": {"sha256": record["final_hash"]}}
+    return Artifact(folder, {**record, "kind": "run", "files": files})
+
+
+def evaluate(work: Work) -> tuple[Artifact, bool]:
+    """Measure the trained model on text used for nothing else."""
+    config = work.project.evaluate
+    settings = Settings(**work.done["plan"].json("plan.json")["settings"])
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        from groundup.stages_training import evaluate_run
+
+        found = evaluate_run(work.done, config, settings)
+        write_json(folder / "evaluation.json", found)
+        return numbers(found["bits_per_byte"])
+
+    return work.build(
+        "evaluation",
+        config={
+            **config.model_dump(mode="json"),
+            **{name: getattr(settings, name) for name in ("seed", "device", "precision")},
+        },
+        inputs=["pretrain", "tokens", "tokenizer"],
+        make=make,
+    )
+
+
+def export(work: Work) -> tuple[Artifact, bool]:
+    """Write the model in the form that transformers and others open."""
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        from groundup.model.convert import export_model
+        from groundup.stages_training import trained_model
+
+        run = work.done["pretrain"]
+        metadata = {"groundup_final_hash": str(run.manifest["final_hash"])}
+        export_model(trained_model(run), folder, work.done["tokenizer"].path, metadata)
+        return {}
+
+    return work.build("export", config={}, inputs=["pretrain", "tokenizer"], make=make)
+
+
+def report(work: Work) -> tuple[Artifact, bool]:
+    """Put prediction and measurement side by side in one HTML file."""
+    run = work.done["pretrain"]
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        from groundup.report.page import write_report
+
+        others = {name: artifact for name, artifact in work.done.items() if name != "pretrain"}
+        write_report(folder, title=work.project.project.name, run=run.path, artifacts=others)
+        return {}
+
+    return work.build(
+        "report",
+        config={"run": run.manifest["sha256"]},  # its times and predictions too
+        inputs=[name for name in NEEDS["report"] if name != "pretrain"],
+        make=make,
+    )
+
+
+def numbers(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The single numbers of a record, for a manifest's ``measured``."""
+    return {
+        key: value
+        for key, value in record.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+STAGES: dict[str, Callable[[Work], tuple[Artifact, bool]]] = {
+    "data": data,
+    "tokenizer": tokenizer,
+    "tokens": tokens,
+    "machine": machine,
+    "plan": plan,
+    "pretrain": pretrain,
+    "evaluate": evaluate,
+    "export": export,
+    "report": report,
+}
+NEEDS: dict[str, tuple[str, ...]] = {
+    "data": (),
+    "tokenizer": ("data",),
+    "tokens": ("data", "tokenizer"),
+    "machine": ("tokens",),
+    "plan": ("tokens", "machine"),
+    "pretrain": ("tokens", "tokenizer", "machine", "plan"),
+    "evaluate": ("tokens", "tokenizer", "plan", "pretrain"),
+    "export": ("tokenizer", "pretrain"),
+    "report": (
+        "data", "tokenizer", "tokens", "machine", "plan", "pretrain", "evaluate", "export",
+    ),
+}  # fmt: skip
+# Of what each kind writes: raise it when the same config would give something else.
+VERSIONS = {
+    "corpus": 1, "tokenizer": 1, "tokens": 1, "machine": 1, "plan": 1, "pretrain": 1,
+    "evaluation": 1, "export": 1, "report": 1,
+}  # fmt: skip

@@ -1,0 +1,124 @@
+"""The halves of the stages `pretrain`, `evaluate` and `export` that need torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from groundup.artifacts import Artifact
+from groundup.errors import CorruptError
+from groundup.evaluate.likelihood import bits_per_byte, validation_loss
+from groundup.evaluate.run import evaluate
+from groundup.model.generate import generate
+from groundup.model.transformer import Transformer
+from groundup.plan.cost import machine_rate
+from groundup.plan.machine import read_machine
+from groundup.tokenizer.load import load_tokenizer
+from groundup.tokens.dataset import TokenDataset
+from groundup.track.run import newest_good_checkpoint
+from groundup.train.checkpoint import load_model_weights
+from groundup.train.config import SAMPLE_TOKENS, Settings
+from groundup.train.precision import autocast
+from groundup.train.pretrain import Job
+from groundup.train.resources import use
+from groundup.train.start import new_model
+
+if TYPE_CHECKING:
+    from groundup.evaluate.config import EvaluateConfig
+    from groundup.project import Project
+
+
+def run_job(project: Project, done: Mapping[str, Artifact], key: Mapping[str, Any]) -> Job:
+    """What the training loop asks of the other packages.
+
+    Raises:
+        InputError: the tokenizer is not the one the tokens were made with.
+    """
+    settings = Settings(**key["settings"])
+    chosen = done["plan"].json("plan.json")
+    tokenizer = load_tokenizer(done["tokenizer"].path)
+    validation = TokenDataset(done["tokens"].path, "validation")
+    validation.require_tokenizer(tokenizer.hash)
+    measured = read_machine(done["machine"].json("machine.json"))
+    rate = machine_rate(measured, project.plan)
+
+    def quick(model: Transformer, casting: Callable[[], Any]) -> Mapping[str, float]:
+        return validation_loss(
+            model,
+            validation,
+            context_length=settings.context_length,
+            n_windows=settings.evaluation_windows,
+            batch_size=settings.micro_batch_size,
+            device=settings.device,
+            autocast=casting,
+        )
+
+    def whole(model: Transformer, casting: Callable[[], Any]) -> Mapping[str, float]:
+        found = bits_per_byte(model, validation, device=settings.device, autocast=casting)
+        return {"loss": found.nats_per_token, "bits_per_byte": found.bits_per_byte}
+
+    def sample(model: Transformer, casting: Callable[[], Any]) -> str:
+        prompt = [tokenizer.bos_id, *tokenizer.encode(settings.sample_prompt)]
+        drawing = project.generate.model_dump(exclude={"max_new_tokens"})
+        with casting():
+            ids = generate(
+                model,
+                prompt,
+                max_new_tokens=SAMPLE_TOKENS,
+                stop_ids=[tokenizer.bos_id],
+                seed=settings.seed,
+                **drawing,
+            )
+            return settings.sample_prompt + tokenizer.decode(list(ids))
+
+    def spent(seconds: float) -> Mapping[str, float | None]:
+        return {
+            "cost_usd": rate.cost_usd(seconds),
+            "energy_kwh": rate.energy_kwh(seconds, project.plan.power_usage_effectiveness),
+        }
+
+    return Job(
+        name=project.project.name,
+        key=key,
+        predicted={**chosen["predicted"], "band": chosen["band"]},
+        matmul_flops_per_second=measured.matmul_flops_per_second,
+        evaluate=quick,
+        evaluate_whole=whole,
+        sample=sample,
+        spent=spent,
+    )
+
+
+def evaluate_run(
+    done: Mapping[str, Artifact], config: EvaluateConfig, settings: Settings
+) -> dict[str, Any]:
+    """The finished run beside its yardsticks (see `evaluate.run.evaluate`)."""
+    use(settings.n_threads, settings.float32_matmul_precision)
+    model = trained_model(done["pretrain"]).to(settings.device)
+    untrained = new_model(model.config, settings.seed).to(settings.device)
+    return evaluate(
+        model,
+        untrained.eval(),
+        load_tokenizer(done["tokenizer"].path),
+        done["tokens"].path,
+        config,
+        seed=settings.seed,
+        device=settings.device,
+        autocast=lambda: autocast(settings.device, settings.precision),
+    )
+
+
+def trained_model(run: Artifact) -> Transformer:
+    """The model at the end of a finished run, on the CPU.
+
+    Raises:
+        CorruptError: no checkpoint of it is whole.
+    """
+    last = newest_good_checkpoint(run.path / "checkpoints")
+    if last is None:
+        raise CorruptError(
+            "no checkpoint of this run is whole",
+            where=str(run.path),
+            fix="give `groundup run` again: it trains what is missing",
+        )
+    return load_model_weights(last)

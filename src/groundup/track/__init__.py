@@ -1,0 +1,1 @@
+"""What a run writes down while it runs, and how it is read back."""

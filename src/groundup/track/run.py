@@ -1,0 +1,126 @@
+"""A run's record: ``run.json``, ``metrics.jsonl`` and ``events.jsonl``.
+
+``run.json`` says what was run, from what, with which result. ``metrics.jsonl`` has one object a
+step and is only appended to: a torn last line is skipped by every reader. After a crash it is cut
+back to the checkpoint that training goes on from, so that a step appears once. ``run.json`` is
+replaced atomically and carries its own hash.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from groundup.artifacts import damage, is_sealed, now, seal
+from groundup.files import read_json, storage_errors, write_atomic, write_json
+from groundup.progress import say
+
+
+class Run:
+    """The files of one run, open for writing.
+
+    Args:
+        folder: ``runs/<name>``; made if absent.
+        record: what is known before the first step; an existing ``run.json`` is kept and updated.
+    """
+
+    def __init__(self, folder: Path, record: Mapping[str, Any]) -> None:
+        self.folder = folder
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        before = read_run(folder) or {"started_at": now()}
+        self.record: dict[str, Any] = {**before, **record}
+        self.update(status="running")
+        with storage_errors(folder):
+            self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+            self._events = (folder / "events.jsonl").open("a", encoding="utf-8")
+
+    def update(self, **fields: Any) -> None:
+        """Set fields of ``run.json`` and write it."""
+        self.record.update(fields)
+        write_json(self.folder / "run.json", seal(self.record))
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Append one step's metrics."""
+        self._append(self._metrics, {"step": step, **metrics})
+
+    def event(self, step: int, kind: str, **details: Any) -> None:
+        """Append something that happened: a sample, a checkpoint, a resume."""
+        self._append(self._events, {"step": step, "event": kind, "at": now(), **details})
+
+    def flush(self) -> None:
+        """Make all lines so far survive a power loss; called at every checkpoint."""
+        with storage_errors(self.folder):
+            for file in (self._metrics, self._events):
+                file.flush()
+                os.fsync(file.fileno())
+
+    def finish(self, status: str, **fields: Any) -> None:
+        """Close the files and write the final ``run.json``."""
+        self.flush()
+        self._metrics.close()
+        self._events.close()
+        self.update(status=status, finished_at=now(), **fields)
+
+    def _append(self, file: Any, line: Mapping[str, Any]) -> None:
+        with storage_errors(self.folder):
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a ``.jsonl`` file; a torn line (a killed writer) is skipped."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                yield value
+
+
+def rewind(folder: Path, step: int) -> None:
+    """Drop the metrics and events of steps after ``step``: training goes on from there."""
+    for name in ("metrics.jsonl", "events.jsonl"):
+        path = folder / name
+        if path.exists():
+            kept = [json.dumps(line) + "\n" for line in read_lines(path) if line["step"] <= step]
+            write_atomic(path, "".join(kept))
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The finished checkpoints in a run's ``checkpoints`` folder, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+
+
+def newest_good_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint whose every hash matches; damaged ones are named on the way."""
+    for path in reversed(checkpoints(folder)):
+        problems = damage(path)
+        if not problems:
+            return path
+        say(f"checkpoint {path.name} is damaged and not used: {'; '.join(problems)}")
+    return None
+
+
+def checkpoint_name(step: int) -> str:
+    """The folder of the checkpoint after ``step`` steps."""
+    return f"step-{step:08d}"
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """The run's record, or None where there is none that its own hash vouches for."""
+    path = folder / "run.json"
+    if not path.exists():
+        return None
+    record = read_json(path)
+    if not isinstance(record, dict) or not is_sealed(record):
+        say(f"{path} is not as it was written; the run is taken up from its checkpoints")
+        return None
+    return record

@@ -1,0 +1,1 @@
+"""Pre-training: the loop, and each thing it calls."""

@@ -1,0 +1,151 @@
+"""The ``pretrain`` section, and the settings it becomes once the plan has filled what was open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from groundup.section import Section
+from groundup.units import Count
+
+# Peak learning rates by optimizer: Muon's from Jordan's post (2024), AdamW's from GPT-2-sized runs
+# (Brown et al. 2020, table 2.1, smallest model 6e-4, raised for widths under 512).
+DEFAULT_LEARNING_RATE = {"muon": 0.02, "adamw": 1e-3}
+
+
+class PretrainConfig(Section):
+    """How the model is trained. What is left open (null, auto) the plan decides before step 0."""
+
+    steps: Count | None = Field(None, ge=1)
+    """Optimizer steps; null: as many as `plan.budget` allows."""
+    batch_size: Count = Field(16, ge=1)
+    """Sequences per optimizer step."""
+    micro_batch_size: Count | None = Field(None, ge=1)
+    """Sequences per forward and backward pass; null: the whole batch. Divides `batch_size`."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """muon: Muon for the blocks' matrices and AdamW for the rest; adamw: AdamW for all."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate of the optimizer named above; null: 0.02 for muon, 1e-3 for adamw."""
+    adam_learning_rate: float | None = Field(None, gt=0)
+    """With muon: peak learning rate of embeddings, head, norms and biases; null: 0.004."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay of matrices (embeddings, norms and biases have none)."""
+    momentum: float = Field(0.95, ge=0, lt=1)
+    """Muon's momentum."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """AdamW's first decay rate."""
+    beta2: float = Field(0.95, ge=0, lt=1)
+    """AdamW's second decay rate."""
+    grad_clip: float = Field(1.0, gt=0)
+    """Largest global gradient norm."""
+    schedule: Literal["wsd", "cosine"] = "wsd"
+    """wsd: warm-up, stable, linear decay; cosine: warm-up, then half a cosine."""
+    warmup_steps: Count = 10
+    """Steps over which the learning rate rises from zero."""
+    decay_fraction: float = Field(0.5, gt=0, le=1)
+    """wsd: share of the steps, at the end, over which the learning rate falls."""
+    min_lr_ratio: float = Field(0.0, ge=0, le=1)
+    """Final learning rate as a share of the peak."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: the GPU where there is one."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """bf16: autocast over fp32 master weights; auto: by a probe of speed and error."""
+    attention: Literal["auto", "bmm", "sdpa"] = "auto"
+    """Which implementation of attention; auto: by a probe at the context length."""
+    n_threads: Count | None = Field(None, ge=1)
+    """CPU threads; null: one per core. Part of the numerics, so it is fixed for a run."""
+    evaluate_every: Count | None = Field(None, ge=1)
+    """Steps between validation losses; null: a tenth of the run."""
+    evaluation_windows: Count = Field(64, ge=1)
+    """Windows of the validation split in each of those."""
+    checkpoint_every: Count | None = Field(None, ge=1)
+    """Steps between checkpoints; null: about 30 seconds."""
+    keep_checkpoints: Count = Field(2, ge=1)
+    """How many of the last checkpoints stay on disk."""
+    sample_every: Count | None = Field(None, ge=1)
+    """Steps between sample texts; null: about a minute."""
+    sample_prompt: str = "def "
+    """What the sample texts start with."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.batch_size % (self.micro_batch_size or self.batch_size):
+            raise ValueError(
+                f"micro_batch_size {self.micro_batch_size} does not divide "
+                f"batch_size {self.batch_size}"
+            )
+        if self.optimizer == "adamw" and self.adam_learning_rate is not None:
+            raise ValueError("adam_learning_rate goes with optimizer: muon; set learning_rate")
+        return self
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A `PretrainConfig` with nothing left open: what the loop runs by and the run's key hashes."""
+
+    steps: int
+    batch_size: int
+    micro_batch_size: int
+    context_length: int
+    optimizer: str
+    learning_rate: float
+    adam_learning_rate: float
+    weight_decay: float
+    momentum: float
+    beta1: float
+    beta2: float
+    grad_clip: float
+    schedule: str
+    warmup_steps: int
+    decay_fraction: float
+    min_lr_ratio: float
+    device: str
+    precision: str
+    float32_matmul_precision: str
+    attention: str
+    n_threads: int
+    evaluate_every: int
+    evaluation_windows: int
+    checkpoint_every: int
+    keep_checkpoints: int
+    sample_every: int
+    sample_prompt: str
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the manifest."""
+        return asdict(self)
+
+
+def settle(
+    config: PretrainConfig, choice: Mapping[str, Any], *, context_length: int, seed: int
+) -> Settings:
+    """Fill what the section leaves open from the plan's ``choice`` (the keys in `CHOSEN`)."""
+    open_settings = unsettled(config, context_length=context_length, seed=seed)
+    return Settings(**{**open_settings, **{key: choice[key] for key in CHOSEN}})
+
+
+def unsettled(config: PretrainConfig, *, context_length: int, seed: int) -> dict[str, Any]:
+    """The fields of `Settings` with those in `CHOSEN` still as open as the section leaves them."""
+    return {
+        **config.model_dump(),
+        "float32_matmul_precision": None,
+        "micro_batch_size": config.micro_batch_size or config.batch_size,
+        "learning_rate": config.learning_rate or DEFAULT_LEARNING_RATE[config.optimizer],
+        "adam_learning_rate": config.adam_learning_rate or ADAM_LEARNING_RATE,
+        "context_length": context_length,
+        "seed": seed,
+    }
+
+
+# What the plan decides (and stores) before step 0.
+CHOSEN = (
+    "steps", "device", "precision", "float32_matmul_precision", "attention", "n_threads",
+    "evaluate_every", "checkpoint_every", "sample_every",
+)  # fmt: skip
+
+SAMPLE_TOKENS = 64  # of the texts that a run writes while it trains
+ADAM_LEARNING_RATE = 0.004  # of embeddings and head beside Muon; see docs/experiments.md

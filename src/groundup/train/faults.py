@@ -1,0 +1,43 @@
+"""Faults on purpose, so that anyone can see a run survive them: ``GROUNDUP_FAULT=kill@step=37``.
+
+``kill@step=N``: SIGKILL at the end of step N, before it is logged. ``kill@checkpoint=N``: SIGKILL
+inside the N-th checkpoint's write, when the tensors are on disk and the manifest is not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections import Counter
+from functools import cache
+
+from groundup.errors import UserError
+
+_reached: Counter[str] = Counter()
+
+
+def point(place: str, count: int | None = None) -> None:
+    """Say that ``place`` was reached (the ``count``-th time); die here if that was asked for."""
+    _reached[place] += 1
+    wanted = requested(os.environ.get("GROUNDUP_FAULT", ""))
+    if wanted == (place, _reached[place] if count is None else count):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@cache
+def requested(text: str) -> tuple[str, int] | None:
+    """Read ``kill@place=N``.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if not text:
+        return None
+    match = re.fullmatch(r"kill@(step|checkpoint)=(\d+)", text)
+    if match is None:
+        raise UserError(
+            f"GROUNDUP_FAULT={text!r} is not a fault",
+            fix="write kill@step=N or kill@checkpoint=N, or unset it",
+        )
+    return match[1], int(match[2])

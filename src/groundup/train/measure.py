@@ -1,0 +1,230 @@
+"""What this machine can do, measured before anything is decided.
+
+Runs in a process of its own (``python -m groundup.train.measure`` with a JSON job on standard
+input), so that memory is that of a training process and nothing else. For each size of model it
+builds the real state, takes real steps, one evaluation, one checkpoint and one sample, and reports
+the median seconds and the peak memory. The plan reads the result; the run is later compared with
+it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from groundup.errors import GroundupError, UserError
+from groundup.plan.candidates import Corpus, Job
+from groundup.progress import say
+
+MEASURED_SECONDS = 2.5  # of timed steps per size, after the warm-up
+WARMUP_STEPS, LEAST_STEPS = 2, 3
+MORE_THAN_MEASURED = 10**6  # steps: the schedule is flat while we measure
+
+
+def measure_machine(
+    settings: Mapping[str, Any], job: Job, corpus: Corpus, budget: float | None, scratch: Path
+) -> dict[str, Any]:
+    """Measure in a child process.
+
+    Args:
+        settings: what `train.config.unsettled` gives.
+        job: what is to be trained; where it leaves the size open, the sizes that may win are timed.
+        corpus: the training split.
+        budget: seconds of training; None where the job gives its steps.
+        scratch: folder on the disk where checkpoints will go.
+
+    Returns:
+        the content of ``machine.json`` (see `measure`).
+
+    Raises:
+        GroundupError: the child failed; its last words are in the message.
+    """
+    message = {
+        "settings": dict(settings),
+        "job": asdict(job),
+        "corpus": asdict(corpus),
+        "budget": budget,
+        "scratch": str(scratch),
+    }
+    child = subprocess.run(
+        [sys.executable, "-m", "groundup.train.measure"],
+        input=json.dumps(message),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    lines = child.stdout.strip().splitlines()
+    answer = json.loads(lines[-1]) if lines else {"error": f"exit code {child.returncode}"}
+    if "error" in answer:
+        kind = UserError if child.returncode == UserError.code else GroundupError
+        raise kind(f"measuring this machine failed: {answer['error']}", fix=answer.get("fix"))
+    return dict(answer)
+
+
+def measure(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Do the job of `measure_machine` in this process.
+
+    Returns:
+        ``device, device_name, n_threads, precision, float32_matmul_precision, attention,
+        matmul_flops_per_second, memory_bytes, base_memory_bytes`` and ``steps``: per model
+        ``n_layers, d_model, parameters, flops_per_token, tokens_per_step, seconds_per_step,
+        seconds_per_forward, seconds_per_checkpoint, seconds_per_sample, peak_memory_bytes``.
+    """
+    import torch
+
+    from groundup.artifacts import processor_name
+    from groundup.plan.candidates import sizes_to_measure
+    from groundup.plan.fit import fit_law
+    from groundup.plan.laws import read_runs
+    from groundup.train.config import Settings
+    from groundup.train.precision import choose_arithmetic, choose_attention
+    from groundup.train.resources import (
+        memory_bytes,
+        peak_memory_bytes,
+        pick_device,
+        reset_peak_memory,
+        total_memory_bytes,
+        use,
+    )
+
+    wanted, job, corpus = message["settings"], Job(**message["job"]), Corpus(**message["corpus"])
+    device = pick_device(wanted["device"])
+    n_threads = wanted["n_threads"] or available_cores()
+    torch.set_num_threads(n_threads)
+    arithmetic = choose_arithmetic(device, wanted["precision"])
+    use(n_threads, arithmetic.float32_matmul_precision)
+    sizes: Sequence[tuple[int, int]] = job.sizes()
+    if len(sizes) > 1:
+        law = fit_law(read_runs(family=job.family))
+        rate = arithmetic.matmul_flops_per_second
+        sizes = sizes_to_measure(job, corpus, law, message["budget"], rate)
+    models = [job.build(*size) for size in sizes]
+    attention = wanted["attention"]
+    if attention == "auto":
+        shape = models[-1].attention
+        attention = choose_attention(
+            device,
+            arithmetic.precision,
+            batch_size=wanted["micro_batch_size"],
+            n_heads=shape.n_heads,
+            head_dim=shape.head_dim,
+            context_length=job.context_length,
+        )
+    chosen = {
+        "device": device,
+        "n_threads": n_threads,
+        "precision": arithmetic.precision,
+        "float32_matmul_precision": arithmetic.float32_matmul_precision,
+        "attention": attention,
+    }
+    endless = dict.fromkeys(
+        ("steps", "evaluate_every", "checkpoint_every", "sample_every"), MORE_THAN_MEASURED
+    )
+    settings = Settings(**{**wanted, **chosen, **endless})
+    reset_peak_memory(device)
+    # On a GPU only what the allocator holds counts; without a model that is nothing.
+    base = memory_bytes() if device == "cpu" else 0
+    steps = []
+    for model in models:
+        reset_peak_memory(device)
+        measured = measure_model(model, settings, job.sample_tokens, Path(message["scratch"]))
+        steps.append({**measured, "peak_memory_bytes": peak_memory_bytes(device)})
+        say(
+            f"measured {model.n_layers} layers × {model.d_model}: "
+            f"{measured['tokens_per_step'] / measured['seconds_per_step']:,.0f} tokens/s"
+        )
+    return {
+        **chosen,
+        "device_name": torch.cuda.get_device_name() if device == "cuda" else processor_name(),
+        "matmul_flops_per_second": arithmetic.matmul_flops_per_second,
+        "memory_bytes": total_memory_bytes(device),
+        "base_memory_bytes": base,
+        "steps": steps,
+    }
+
+
+def measure_model(config: Any, settings: Any, sample_tokens: int, scratch: Path) -> dict[str, Any]:
+    """Real steps, one evaluation, one checkpoint and one sample of one model."""
+    import torch
+
+    from groundup.architecture.counts import parameters, training_flops_per_token
+    from groundup.model.generate import generate
+    from groundup.train.checkpoint import save_checkpoint
+    from groundup.train.loop import train_step
+    from groundup.train.objectives import causal_loss
+    from groundup.train.precision import autocast, synchronize
+    from groundup.train.start import new_state
+
+    state = new_state(config, settings)
+    shape = (settings.batch_size, settings.context_length)
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(config.vocab_size, shape, generator=generator).to(settings.device)
+
+    seconds: list[float] = []
+    begin = time.perf_counter()
+    while len(seconds) < WARMUP_STEPS + LEAST_STEPS or sum(seconds) < MEASURED_SECONDS:
+        loss, _ = train_step(state, settings, tokens, tokens)
+        loss.item()  # waits for the device, as the loop's log does
+        seconds.append(time.perf_counter() - begin)
+        begin = time.perf_counter()
+
+    with torch.no_grad(), autocast(settings.device, settings.precision):
+        causal_loss(state.model, tokens, tokens)
+        synchronize(settings.device)
+        begin = time.perf_counter()
+        causal_loss(state.model, tokens, tokens)
+        synchronize(settings.device)
+    forward = time.perf_counter() - begin
+
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".tmp-measure-") as folder:
+        begin = time.perf_counter()
+        save_checkpoint(Path(folder), state, {}, keep=1)
+        checkpoint = time.perf_counter() - begin
+
+    begin = time.perf_counter()
+    with autocast(settings.device, settings.precision):
+        list(generate(state.model, [0], max_new_tokens=sample_tokens, seed=0))
+    sample = time.perf_counter() - begin
+
+    counted = parameters(config)
+    return {
+        "n_layers": config.n_layers,
+        "d_model": config.d_model,
+        "parameters": counted.total,
+        "non_embedding_parameters": counted.non_embedding,
+        "flops_per_token": training_flops_per_token(config, settings.context_length, causal=True),
+        "tokens_per_step": tokens.numel(),
+        "seconds_per_step": statistics.median(seconds[WARMUP_STEPS:]),
+        "seconds_per_forward": forward,
+        "seconds_per_checkpoint": checkpoint,
+        "seconds_per_sample": sample,
+    }
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def main() -> int:
+    """Read a job, print its result as one JSON line."""
+    try:
+        answer = measure(json.load(sys.stdin))
+    except GroundupError as error:
+        sys.stdout.write(json.dumps({"error": error.message, "fix": error.fix}) + "\n")
+        return error.code
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

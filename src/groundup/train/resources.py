@@ -1,0 +1,82 @@
+"""What a training process takes: its peak memory, and threads and device set up one way."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+from pathlib import Path
+
+import torch
+
+from groundup.errors import UserError
+
+
+def pick_device(wanted: str) -> str:
+    """``cuda`` or ``cpu``; ``auto`` takes the GPU where there is one.
+
+    Raises:
+        UserError: cuda was asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise UserError(
+            "pretrain.device is cuda, but torch finds no CUDA device",
+            fix="set pretrain.device=auto, or install a CUDA build of torch",
+        )
+    return "cuda" if available and wanted != "cpu" else "cpu"
+
+
+def use(n_threads: int, float32_matmul_precision: str) -> None:
+    """Fix what the numerics depend on, for the whole process."""
+    torch.set_num_threads(n_threads)
+    torch.set_float32_matmul_precision(float32_matmul_precision)
+
+
+def reset_peak_memory(device: str) -> None:
+    """Give back what earlier stages left over and start a new peak from here."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    with contextlib.suppress(OSError):  # Linux: writing 5 resets the high-water mark
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes(device: str) -> int:
+    """Highest memory since `reset_peak_memory`: of the process (CPU), or allocated on the GPU."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return status_bytes("VmHWM")
+
+
+def memory_bytes() -> int:
+    """Resident memory of this process now."""
+    return status_bytes("VmRSS")
+
+
+def total_memory_bytes(device: str) -> int:
+    """Memory of the device a model must fit in."""
+    if device == "cuda":
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemTotal"):
+            return int(line.split()[1]) * 1024
+    raise OSError("no MemTotal in /proc/meminfo")
+
+
+def status_bytes(field: str) -> int:
+    """A field of /proc/self/status; `resource` (which cannot be reset) where there is no /proc."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
