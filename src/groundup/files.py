@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -30,8 +31,9 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals into a StorageError that says what to do."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        number = os_error_number(error)
+        if number in (errno.ENOSPC, errno.EDQUOT):
             try:
                 free = f"; {shutil.disk_usage(nearest_folder(path)).free:,} bytes are free"
             except OSError:
@@ -41,13 +43,21 @@ def storage_errors(path: Path) -> Iterator[None]:
                 where=str(path),
                 fix="free some space and give the same command again: finished work is kept",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise StorageError(
                 "cannot write here (read-only or not allowed)",
                 where=str(path),
                 fix="make the folder writable, or copy the project to one that is",
             ) from error
         raise
+
+
+def os_error_number(error: Exception) -> int | None:
+    """The system's number; libraries in Rust (safetensors, tokenizers) say it in their text only."""
+    if isinstance(error, OSError):
+        return error.errno
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return int(said[1]) if said else None
 
 
 def nearest_folder(path: Path) -> Path:

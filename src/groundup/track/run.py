@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from groundup.artifacts import damage, is_sealed, now, seal
+from groundup.errors import InputError
 from groundup.files import read_json, storage_errors, write_atomic, write_json
 from groundup.progress import say
 
@@ -24,15 +25,16 @@ class Run:
 
     Args:
         folder: ``runs/<name>``; made if absent.
-        record: what is known before the first step; an existing ``run.json`` is kept and updated.
+        record: what is known before the first step. Of an existing ``run.json`` only the start is
+            kept: what an earlier end wrote (hash, measurements, error) is not true of a running one.
     """
 
     def __init__(self, folder: Path, record: Mapping[str, Any]) -> None:
         self.folder = folder
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        before = read_run(folder) or {"started_at": now()}
-        self.record: dict[str, Any] = {**before, **record}
+        before = read_run(folder) or {}
+        self.record: dict[str, Any] = {"started_at": before.get("started_at", now()), **record}
         self.update(status="running")
         with storage_errors(folder):
             self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
@@ -119,7 +121,10 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     path = folder / "run.json"
     if not path.exists():
         return None
-    record = read_json(path)
+    try:
+        record = read_json(path)
+    except InputError:
+        record = None
     if not isinstance(record, dict) or not is_sealed(record):
         say(f"{path} is not as it was written; the run is taken up from its checkpoints")
         return None

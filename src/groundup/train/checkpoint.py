@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from groundup.architecture.config import ModelConfig
 from groundup.artifacts import damage, write_manifest
 from groundup.errors import CorruptError, InputError
-from groundup.files import atomic_folder, read_json
+from groundup.files import TEMPORARY, atomic_folder, read_json
 from groundup.model.transformer import Transformer
 from groundup.track.run import checkpoint_name, checkpoints
 from groundup.train import faults
@@ -38,7 +38,9 @@ SCALARS = (  # of `RunState`
 def save_checkpoint(
     folder: Path, state: RunState, fingerprint: Mapping[str, Any], *, keep: int
 ) -> Path:
-    """Write ``folder/step-<step>`` and drop all but the last ``keep`` checkpoints.
+    """Write ``folder/step-<step>`` and drop all but the last ``keep`` checkpoints up to it.
+
+    Later ones can only be damaged ones that were passed over; they are overwritten in their turn.
 
     Raises:
         StorageError: the disk is full or read-only; older checkpoints are untouched.
@@ -70,8 +72,9 @@ def save_checkpoint(
             where=str(path),
             fix="test this machine's disk and memory; older checkpoints were kept",
         )
-    for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+    for old in [other for other in checkpoints(folder) if other <= path][:-keep]:
+        # Renamed first: a process killed in between leaves no half of a checkpoint.
+        shutil.rmtree(old.rename(folder / f"{TEMPORARY}{old.name}"))
     return path
 
 

@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 from groundup.section import Section
 from groundup.units import Count
 
-# Peak learning rates by optimizer: Muon's from Jordan's post (2024), AdamW's from GPT-2-sized runs
-# (Brown et al. 2020, table 2.1, smallest model 6e-4, raised for widths under 512).
-DEFAULT_LEARNING_RATE = {"muon": 0.02, "adamw": 1e-3}
+# Peak learning rates by optimizer: Muon's tried in docs/experiments.md, AdamW's from GPT-2-sized
+# runs (Brown et al. 2020, table 2.1, smallest model 6e-4, raised for widths under 512).
+DEFAULT_LEARNING_RATE = {"muon": 0.04, "adamw": 1e-3}
 
 
 class PretrainConfig(Section):
@@ -28,14 +28,14 @@ class PretrainConfig(Section):
     optimizer: Literal["muon", "adamw"] = "muon"
     """muon: Muon for the blocks' matrices and AdamW for the rest; adamw: AdamW for all."""
     learning_rate: float | None = Field(None, gt=0)
-    """Peak learning rate of the optimizer named above; null: 0.02 for muon, 1e-3 for adamw."""
+    """Peak learning rate of the optimizer named above; null: 0.04 for muon, 1e-3 for adamw."""
     adam_learning_rate: float | None = Field(None, gt=0)
-    """With muon: peak learning rate of embeddings, head, norms and biases; null: 0.004."""
+    """With muon: peak learning rate of embeddings, head, norms and biases; null: 0.02."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled weight decay of matrices (embeddings, norms and biases have none)."""
-    momentum: float = Field(0.95, ge=0, lt=1)
+    momentum: float = Field(0.9, ge=0, lt=1)
     """Muon's momentum."""
-    beta1: float = Field(0.9, ge=0, lt=1)
+    beta1: float = Field(0.8, ge=0, lt=1)
     """AdamW's first decay rate."""
     beta2: float = Field(0.95, ge=0, lt=1)
     """AdamW's second decay rate."""
@@ -148,4 +148,4 @@ CHOSEN = (
 )  # fmt: skip
 
 SAMPLE_TOKENS = 64  # of the texts that a run writes while it trains
-ADAM_LEARNING_RATE = 0.004  # of embeddings and head beside Muon; see docs/experiments.md
+ADAM_LEARNING_RATE = 0.02  # of embeddings and head beside Muon; see docs/experiments.md

@@ -83,17 +83,18 @@ def train(
             faults.point("step", state.step)
             log.step(loss, grad_norm, started, shown)
 
-            last = state.step == settings.steps
+            last, stopping = state.step == settings.steps, stop()
             if state.step % settings.evaluate_every == 0 or last:
                 log.flush(shown)
                 log.evaluation(hooks.evaluate(state.model), shown)
             if state.step % settings.sample_every == 0 or last:
+                log.flush(shown)  # a diverged model must not be sampled from
                 log.sample(hooks.sample(state.model), shown)
-            if state.step % settings.checkpoint_every == 0 or last or stop():
+            if state.step % settings.checkpoint_every == 0 or last or stopping:
                 log.flush(shown)
                 log.checkpoint()
                 save_checkpoint(folder, state, fingerprint, keep=settings.keep_checkpoints)
-            if stop() and not last:
+            if stopping:
                 raise Interrupted(
                     f"stopped after step {state.step} of {settings.steps}, which is saved",
                     where=str(run.folder),
@@ -156,9 +157,9 @@ class Log:
         """
         if not self.waiting:
             return
+        started = started or time.perf_counter()
         fetched = [(step, loss.item(), norm.item()) for step, loss, norm in self.waiting]
-        if started is not None:
-            self.step_seconds += time.perf_counter() - started
+        self.step_seconds += time.perf_counter() - started  # the device's work is waited for here
         tokens = self.settings.batch_size * self.settings.context_length * len(fetched)
         rate = tokens / self.step_seconds
         mfu = rate * self.hooks.flops_per_token / self.hooks.matmul_flops_per_second

@@ -58,6 +58,7 @@ def measure_machine(
     child = subprocess.run(
         [sys.executable, "-m", "groundup.train.measure"],
         input=json.dumps(message),
+        env={**os.environ, "GROUNDUP_FAULT": ""},  # faults are for the run, not for its rehearsal
         stdout=subprocess.PIPE,
         text=True,
         check=False,
@@ -222,6 +223,8 @@ def main() -> int:
     except GroundupError as error:
         sys.stdout.write(json.dumps({"error": error.message, "fix": error.fix}) + "\n")
         return error.code
+    except KeyboardInterrupt:  # Ctrl-C reaches the whole group; the parent speaks of it
+        return 130
     sys.stdout.write(json.dumps(answer) + "\n")
     return 0
 

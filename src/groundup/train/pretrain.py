@@ -10,7 +10,8 @@ from typing import Any
 from groundup.architecture.config import ModelConfig
 from groundup.architecture.counts import training_flops_per_token
 from groundup.artifacts import environment
-from groundup.errors import DivergedError, Interrupted
+from groundup.errors import DivergedError, InputError, Interrupted
+from groundup.files import remove_temporaries
 from groundup.progress import say
 from groundup.tokens.dataset import TokenDataset
 from groundup.track.run import Run, newest_good_checkpoint, rewind
@@ -107,12 +108,25 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job) -> None:
 
 
 def open_run(folder: Path, job: Job, state: RunState, fingerprint: Mapping[str, Any]) -> Run:
-    """Open the run's files, and bring ``state`` to its last good checkpoint if there is one."""
+    """Open the run's files, and bring ``state`` to its last good checkpoint if there is one.
+
+    Raises:
+        InputError: the checkpoint is of another model, other settings or other tokens.
+    """
+    remove_temporaries(folder)
+    remove_temporaries(folder / "checkpoints")
     checkpoint = newest_good_checkpoint(folder / "checkpoints")
     changed: list[str] = []
     if checkpoint is not None:
         stored = load_checkpoint(checkpoint, state)
-        before = stored.get("numerics", {})
+        before = stored.pop("numerics", {})
+        other = [name for name in stored if stored[name] != fingerprint.get(name)]
+        if other:
+            raise InputError(
+                f"the checkpoint is of another run: its {' and '.join(other)} differ",
+                where=str(checkpoint),
+                fix="move it away; this run then starts from the one before it, or from step 0",
+            )
         changed = [name for name, now in fingerprint["numerics"].items() if before.get(name) != now]
     rewind(folder, state.step)
     run = Run(

@@ -37,4 +37,5 @@ def numerics() -> dict[str, Any]:
         "torch_build": build[:16],
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }

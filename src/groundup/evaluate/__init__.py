@@ -1,0 +1,1 @@
+"""Chapter "evaluation": what the model has learned, beside what much simpler means reach."""

@@ -1,0 +1,1 @@
+"""Chapter "tokenization": from text to the numbers a model reads, and back without loss."""

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from tokenizers import Tokenizer as Backend
+from tokenizers import models
+
+from groundup.errors import InputError
+from groundup.files import hash_file
+from groundup.tokenizer.config import TokenizerConfig
+from groundup.tokenizer.load import Tokenizer, byte_alphabet, load_tokenizer
+from groundup.tokenizer.train import SEPARATOR, train_tokenizer
+
+CODE = """
+def read_file(path, encoding="utf-8"):
+    \"\"\"Return the text of the file.\"\"\"
+    with open(path, encoding=encoding) as file:
+        if file.readable():
+            return file.read()
+    return None
+
+
+class Reader:
+    def __init__(self, path):
+        self.path = path
+        self.count_12345 = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tokenizer")
+    train_tokenizer([CODE] * 3, TokenizerConfig(vocab_size=320), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder: Path) -> Tokenizer:
+    return load_tokenizer(folder)
+
+
+@given(text=st.text())
+@settings(max_examples=300, deadline=None)
+def test_any_text_comes_back_and_its_token_bytes_are_its_utf8(
+    tokenizer: Tokenizer, text: str
+) -> None:
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text
+    assert b"".join(tokenizer.token_bytes(id) for id in ids) == text.encode()
+    assert tokenizer.bos_id not in ids
+
+
+@given(texts=st.lists(st.text(max_size=40), max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_a_batch_is_encoded_as_its_texts_are(tokenizer: Tokenizer, texts: list[str]) -> None:
+    assert tokenizer.encode_batch(texts) == [tokenizer.encode(text) for text in texts]
+
+
+def test_the_separators_letters_in_a_text_do_not_forge_a_document_end(tokenizer: Tokenizer) -> None:
+    text = f"a{SEPARATOR}b"
+    assert tokenizer.bos_id not in tokenizer.encode(text)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_decode_agrees_with_hugging_face(folder: Path, tokenizer: Tokenizer) -> None:
+    backend = Backend.from_file(str(folder / "tokenizer.json"))
+    ids = [0, *tokenizer.encode(CODE), 200, 150, 0]
+    assert tokenizer.decode(ids) == backend.decode(ids, skip_special_tokens=True)
+
+
+def test_every_byte_has_a_token_and_the_alphabet_is_gpt2s(tokenizer: Tokenizer) -> None:
+    spelled = {tokenizer.token_bytes(id) for id in range(tokenizer.vocab_size)}
+    assert {bytes([byte]) for byte in range(256)} <= spelled
+    # Published in GPT-2's encoder.py: space is Ġ, newline Ċ, byte 0 is Ā, 0xAD is the last moved.
+    alphabet = byte_alphabet()
+    assert len(alphabet) == 256
+    assert (alphabet["Ġ"], alphabet["Ċ"], alphabet["Ā"], alphabet["Ń"]) == (32, 10, 0, 0xAD)
+
+
+def test_a_line_break_takes_the_indentation_and_no_punctuation(tokenizer: Tokenizer) -> None:
+    pieces = [tokenizer.token_bytes(id).decode() for id in tokenizer.encode("x():\n        return")]
+    assert "\n        " in pieces
+    assert not any(piece.strip() and "\n" in piece for piece in pieces)
+
+
+@given(digits=st.text("0123456789", min_size=1, max_size=30))
+@settings(deadline=None)
+def test_no_token_holds_more_than_three_digits(tokenizer: Tokenizer, digits: str) -> None:
+    assert all(len(tokenizer.token_bytes(id)) <= 3 for id in tokenizer.encode(digits))
+
+
+def test_a_prompt_that_stops_at_a_line_end_is_cut_as_training_text_is(tokenizer: Tokenizer) -> None:
+    whole = tokenizer.encode(CODE)
+    for place, character in enumerate(CODE):
+        if character == "\n" and CODE[place - 1] not in "\n ":
+            prompt = tokenizer.encode(CODE[:place])
+            assert whole[: len(prompt)] == prompt
+
+
+def test_training_again_in_another_process_gives_the_same_bytes(
+    folder: Path, tmp_path: Path
+) -> None:
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from groundup.tokenizer.config import TokenizerConfig\n"
+        "from groundup.tokenizer.train import train_tokenizer\n"
+        "train_tokenizer([sys.argv[1]] * 3, TokenizerConfig(vocab_size=320), Path(sys.argv[2]))"
+    )
+    environment = os.environ | {"TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", program, CODE, str(tmp_path)]
+    subprocess.run(command, check=True, env=environment)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_training_reports_what_it_read(tmp_path: Path) -> None:
+    report = train_tokenizer([CODE] * 3, TokenizerConfig(vocab_size=300), tmp_path)
+    assert report == {
+        "vocab_size": 300,
+        "hash": hash_file(tmp_path / "tokenizer.json"),
+        "n_documents": 3,
+        "n_bytes": 3 * len(CODE.encode()),
+    }
+    assert load_tokenizer(tmp_path).hash == report["hash"]
+
+
+def test_a_vocabulary_larger_than_the_text_supports_says_how_many_it_does(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        train_tokenizer(["aaaa bbbb"], TokenizerConfig(vocab_size=1000), tmp_path)
+    assert caught.value.where == "tokenizer.vocab_size"
+    assert not list(tmp_path.iterdir())
+    supported = int(str(caught.value.fix).split("at most ")[1].split(",")[0])
+    report = train_tokenizer(["aaaa bbbb"], TokenizerConfig(vocab_size=supported), tmp_path)
+    assert report["vocab_size"] == supported
+
+
+def test_an_empty_corpus_supports_the_bytes_alone(tmp_path: Path) -> None:
+    report = train_tokenizer([], TokenizerConfig(vocab_size=257), tmp_path)
+    assert report["vocab_size"] == 257
+    assert load_tokenizer(tmp_path).decode(load_tokenizer(tmp_path).encode("né\0")) == "né\0"
+
+
+def test_a_vocabulary_below_the_bytes_is_refused() -> None:
+    with pytest.raises(ValidationError, match="257"):
+        TokenizerConfig(vocab_size=256)
+
+
+def test_half_a_surrogate_pair_is_bad_input(tokenizer: Tokenizer) -> None:
+    with pytest.raises(InputError, match="not Unicode"):
+        tokenizer.encode("\ud800")
+
+
+def test_a_missing_a_broken_and_a_foreign_tokenizer_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="missing"):
+        load_tokenizer(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    path.write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_tokenizer(tmp_path)
+    Backend(models.BPE({"a": 0, "b": 1}, [])).save(str(path))
+    with pytest.raises(InputError, match="not a tokenizer of groundup"):
+        load_tokenizer(tmp_path)
+
+
+def test_transformers_opens_it_with_the_same_ids_behind_the_separator(
+    folder: Path, tokenizer: Tokenizer
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoTokenizer.from_pretrained(str(folder))
+    assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (0, 0, 0)
+    assert theirs(CODE)["input_ids"] == [0, *tokenizer.encode(CODE)]
+    assert theirs.decode(tokenizer.encode(CODE)) == CODE
+
+
+def test_transformers_settings_hold_no_path(folder: Path) -> None:
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert str(folder) not in json.dumps(settings)
