@@ -11,6 +11,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 quickstart: $(VENV)/.core
 	$(BIN)/groundup run examples/first-llm
 
+# One thread a test process: two processes of two threads each on two cores would crawl.
+test slow prove: export OMP_NUM_THREADS = 1
+
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2
 

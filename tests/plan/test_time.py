@@ -32,7 +32,6 @@ def times(*works: Work, **changes: object) -> list[StepTimes]:
         list(works),
         tokens_per_step=4096,
         evaluation_tokens=64 * 256,
-        sample_tokens=100,
     )
 
 

@@ -143,7 +143,6 @@ def consider(
         works,
         tokens_per_step=job.tokens_per_step,
         evaluation_tokens=job.evaluation_windows * job.context_length,
-        sample_tokens=job.sample_tokens,
     )
     memories = peak_memory(
         machine,

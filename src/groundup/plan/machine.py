@@ -25,6 +25,7 @@ class MeasuredStep:
     seconds_per_forward: float  # the same tokens, forward only
     peak_memory_bytes: int  # of the process on a CPU, of the allocator on a GPU
     seconds_per_checkpoint: float  # as long as training waits for it
+    seconds_per_sample: float  # of a sample text of the length a run writes
 
 
 @dataclass(frozen=True)

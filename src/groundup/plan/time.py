@@ -22,9 +22,6 @@ from groundup.plan.machine import Machine, MeasuredStep
 
 EVALUATIONS = 10  # per run, where the project file says nothing
 CHECKPOINT_SECONDS, SAMPLE_SECONDS = 30.0, 60.0  # between two, where the project file says nothing
-# One generated token at batch 1: 3.3 ms for 12 M parameters on 2 cores (305 tokens a second); on a
-# GPU the launches of a small model take about as long.
-SECONDS_PER_GENERATED_TOKEN = 3.3e-3
 NEAR = 2.0  # the fit is trusted up to this factor beyond the measured FLOPs
 
 
@@ -109,7 +106,6 @@ def step_times(
     *,
     tokens_per_step: int,
     evaluation_tokens: int,
-    sample_tokens: int,
 ) -> list[StepTimes]:
     """The times of each of ``works``.
 
@@ -118,7 +114,6 @@ def step_times(
         works: the sizes asked about; the measured ones are recognised by layers and width.
         tokens_per_step: batch × context.
         evaluation_tokens: tokens of one evaluation (forward only).
-        sample_tokens: tokens generated for one sample.
     """
     from groundup.plan.solve import nonnegative_least_squares
 
@@ -136,19 +131,16 @@ def step_times(
     for work in works:
         same = measured_step(machine, work.n_layers, work.d_model, tokens_per_step)
         if same:
-            step, forward, checkpoint = (
-                same.seconds_per_step,
-                same.seconds_per_forward,
-                same.seconds_per_checkpoint,
-            )
+            step, forward = same.seconds_per_step, same.seconds_per_forward
+            checkpoint, sample = same.seconds_per_checkpoint, same.seconds_per_sample
         else:
             flops = work.flops_per_token * tokens_per_step
             step = max(
                 a + b * work.n_layers + per_flop * flops, flops / machine.matmul_flops_per_second
             )
             forward, checkpoint = forward_share * step, save + save_parameter * work.parameters
+            sample = median(s.seconds_per_sample for s in steps)  # a small model's is all overhead
         evaluation = forward * evaluation_tokens / tokens_per_step
-        sample = sample_tokens * SECONDS_PER_GENERATED_TOKEN
         times.append(StepTimes(step, evaluation, checkpoint, sample, same is not None))
     return times
 
