@@ -105,7 +105,7 @@ def test_verify_names_an_edited_run_record(tmp_path):
     assert verify(tmp_path) == (1, [f"{tmp_path / 'run.json'}: its own hash does not match"])
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere; covered by the CLI's mount test")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
 def test_a_read_only_folder_is_a_clear_error(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(StorageError, match="read-only"):

@@ -44,6 +44,14 @@ def test_a_write_replaces_the_whole_file_and_leaves_nothing_else(tmp_path: Path)
     assert names(path.parent) == ["a.txt"]
 
 
+def test_a_full_disk_that_a_rust_library_met_is_a_full_disk(tmp_path: Path) -> None:
+    said = "Error while serializing: I/O error: No space left on device (os error 28)"
+    with pytest.raises(StorageError, match="the disk is full"), storage_errors(tmp_path):
+        raise Exception(said)
+    with pytest.raises(ZeroDivisionError), storage_errors(tmp_path):
+        raise ZeroDivisionError("28")
+
+
 @pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])
 def test_a_write_that_fails_anywhere_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str

@@ -111,8 +111,13 @@ def _modified(path: Path) -> int:
 
 
 def is_exported(folder: Path) -> bool:
-    """Whether ``folder`` holds a model in the form of `groundup export` or of ``transformers``."""
-    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    """Whether ``folder`` holds a model in the form of `groundup export` or of ``transformers``.
+
+    One in pickles counts too: `load_exported` says why it is not opened.
+    """
+    return (folder / "config.json").is_file() and any(
+        path.suffix in (".safetensors", ".bin", ".pt", ".pth") for path in folder.iterdir()
+    )
 
 
 def is_checkpoint(folder: Path) -> bool:

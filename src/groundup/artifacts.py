@@ -283,7 +283,10 @@ def seal(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_sealed(record: Mapping[str, Any]) -> bool:
     """Whether ``record`` still has the hash it was sealed with."""
-    return bool(seal(record)["sha256"] == record.get("sha256"))
+    try:
+        return bool(seal(record)["sha256"] == record.get("sha256"))
+    except (AttributeError, ValueError):  # not a mapping, or no JSON that we write (NaN)
+        return False
 
 
 def environment() -> dict[str, Any]:

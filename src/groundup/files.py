@@ -53,7 +53,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def os_error_number(error: Exception) -> int | None:
-    """The system's number; libraries in Rust (safetensors, tokenizers) say it in their text only."""
+    """The system's number; libraries in Rust (safetensors, tokenizers) have it in their text."""
     if isinstance(error, OSError):
         return error.errno
     said = re.search(r"\(os error (\d+)\)", str(error))
@@ -205,10 +205,10 @@ def lock(path: Path) -> Iterator[None]:
                 fix="wait for it to end, or stop it: the same command then goes on from there",
             ) from error
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        os.ftruncate(descriptor, 0)
-        os.pwrite(
-            descriptor, f"pid {os.getpid()} on {socket.gethostname()} since {started}".encode(), 0
-        )
+        holder = f"pid {os.getpid()} on {socket.gethostname()} since {started}"
+        with storage_errors(path.parent):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, holder.encode(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -201,7 +201,7 @@ def _find(path: Path, config: str | None) -> Path:
             fix=f"`groundup init {path}` makes one for a folder of text",
         )
     others = sorted(found.name for found in path.glob("*.y*ml")) if path.is_dir() else []
-    fix = f"`groundup init {path}` writes one"
+    fix = f"`groundup init {path}` writes one" if file.name == FILE_NAME else "check the name"
     if others:
         fix += f"; or name one of these with --config: {', '.join(others)}"
     raise ConfigError(f"there is no {file.name} here", where=str(path), fix=fix)

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundup.artifacts import Artifact, Store, environment
+from groundup.errors import InputError
 from groundup.files import hash_json, lock, remove_temporaries, write_json
 from groundup.progress import say
 from groundup.track.run import checkpoint_name, newest_good_checkpoint, read_run
+from groundup.train import faults
 from groundup.train.config import SAMPLE_TOKENS, Settings, settle, unsettled
 from groundup.units import format_duration
 
@@ -82,15 +84,21 @@ def run_project(project: Project, until: str | None = None) -> RunResult:
     """Run every stage that is missing, or those that ``until`` needs.
 
     Raises:
+        ConfigError: there is nothing to plan by.
         LockedError: another process is at work in the project.
         UserError: whatever a stage found wrong; finished stages stay finished.
         Interrupted: a stop was asked for while training; it is saved.
     """
+    faults.check()
+    stages = needed(until)
+    if "plan" in stages:
+        project.plan.require_budget(n_layers=project.model.n_layers, steps=project.pretrain.steps)
     result = RunResult()
     with lock(project.folder / LOCK):
-        remove_temporaries(project.folder)
         work = Work(project, Store(project.folder / "artifacts"))
-        for name in needed(until):
+        for folder in (project.folder, work.store.root):
+            remove_temporaries(folder)
+        for name in stages:
             started = time.monotonic()
             artifact, built = STAGES[name](work)
             work.done[name] = artifact
@@ -184,11 +192,16 @@ def machine(work: Work) -> tuple[Artifact, bool]:
         write_json(folder / "machine.json", found)
         return {"matmul_flops_per_second": found["matmul_flops_per_second"]}
 
+    chooses: dict[str, Any] = {"corpus": asdict(corpus), "budget": budget}
+    if len(job.sizes()) == 1:  # nothing chooses which sizes are measured
+        chooses = {}
+        job = replace(
+            job, steps=None, evaluate_every=None, checkpoint_every=None, sample_every=None
+        )
     config = {
-        "settings": settings,
+        "settings": {name: settings[name] for name in TIMED},
         "job": asdict(job),
-        "corpus": asdict(corpus),
-        "budget": budget,
+        **chooses,
         "environment": {key: value for key, value in environment().items() if key != "groundup"},
     }
     return work.build("machine", config=config, make=make)
@@ -270,11 +283,29 @@ def plan_job(work: Work) -> Job:
 
 
 def training_split(work: Work) -> TrainingSplit:
-    """Sizes of the packed training split, for the planner."""
+    """Sizes of the packed training split, for the planner.
+
+    Raises:
+        InputError: it is shorter than one window.
+    """
     from groundup.plan.candidates import Corpus as TrainingSplit
 
-    counts = work.done["tokens"].json("index.json")["splits"]["train"]
-    return TrainingSplit(n_tokens=counts["n_tokens"], n_bytes=counts["n_bytes"])
+    splits = work.done["tokens"].json("index.json")["splits"]
+    counts, validation = splits["train"], splits["validation"]
+    context_length = work.project.model.context_length
+    if counts["n_tokens"] <= context_length:
+        raise InputError(
+            f"the training split has {counts['n_tokens']:,} tokens, fewer than one window of "
+            f"{context_length:,} and its target",
+            where="model.context_length",
+            fix="give more text, or a shorter model.context_length",
+        )
+    scored = validation["n_tokens"] - validation["n_documents"]  # separators are given
+    return TrainingSplit(
+        n_tokens=counts["n_tokens"],
+        n_bytes=counts["n_bytes"],
+        validation_bytes_per_token=validation["n_bytes"] / scored if scored else None,
+    )
 
 
 def pretrain(work: Work) -> tuple[Artifact, bool]:
@@ -406,6 +437,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "data", "tokenizer", "tokens", "machine", "plan", "pretrain", "evaluate", "export",
     ),
 }  # fmt: skip
+# Of the settings that are not in the job, those that a step's time and memory depend on.
+TIMED = ("device", "precision", "attention", "n_threads")
 # Of what each kind writes: raise it when the same config would give something else.
 VERSIONS = {
     "corpus": 1, "tokenizer": 1, "tokens": 1, "machine": 1, "plan": 1, "pretrain": 1,

@@ -50,8 +50,10 @@ def print_tables(tables: Iterable[Table], file: TextIO | None = None) -> None:
 
 
 def print_json(value: Any, file: TextIO | None = None) -> None:
-    """Print ``value`` as one line of JSON."""
-    (file or sys.stdout).write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    """Print ``value`` as one line of JSON; escaped where the stream is not in UTF-8."""
+    stream = file or sys.stdout
+    escaped = (stream.encoding or "utf-8").lower().replace("-", "") != "utf8"
+    stream.write(json.dumps(value, ensure_ascii=escaped, default=str) + "\n")
 
 
 def plain(table: Table) -> str:

@@ -75,7 +75,7 @@ def format_count(value: float) -> str:
 
 
 def format_bytes(value: float) -> str:
-    """``3_221_225_472`` → ``3.00 GiB``."""
+    """``3_328_599_654`` → ``3.1 GiB``."""
     for size, name in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if abs(value) >= size:
             return f"{value / size:.3g} {name}"
@@ -83,7 +83,7 @@ def format_bytes(value: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """``5025`` → ``1 h 24 min``; below a minute with one decimal."""
+    """``5025`` → ``1 h 23 min``; below a minute with one decimal."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -99,12 +99,12 @@ def format_duration(seconds: float) -> str:
 def format_money(dollars: float) -> str:
     """``0.0123`` → ``$0.0123``; ``12345`` → ``$12,345``."""
     if dollars < 0.01:
-        return f"${dollars:.4f}"
+        return f"${dollars:.2g}" if 0 < dollars < 1e-4 else f"${dollars:.4f}"
     return f"${dollars:,.2f}" if dollars < 1000 else f"${dollars:,.0f}"
 
 
 def format_flops(flops: float) -> str:
-    """``3.2e12`` → ``3.20 TFLOP``."""
+    """``3.2e12`` → ``3.2 TFLOP``."""
     for size, name in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
         if abs(flops) >= size:
             return f"{flops / size:.3g} {name}FLOP"

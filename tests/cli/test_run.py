@@ -110,16 +110,15 @@ def test_a_stage_prints_its_record(
 ) -> None:
     folder = tmp_path / "artifacts" / "evaluate"
     folder.mkdir(parents=True)
-    record = {"bits_per_byte": 1.25, "yardsticks": {"xz": 1.4}, "samples": ["x"], "name": "a\x1b"}
+    record = {"bits_per_byte": {"model": 1.25, "xz": 1.4, "a\x1b": 2.0}}
     (folder / "evaluation.json").write_text(json.dumps(record))
     project_in(tmp_path)
     result = json.loads(groundup(capsys, "evaluate", "--project", tmp_path, "--json").out)
     assert result["result"] == record
     assert result["path"] == str(folder)
     lines = groundup(capsys, "evaluate", "--project", tmp_path).out.splitlines()
-    assert [line.split() for line in lines[3:6]] == [
-        ["bits_per_byte", "1.25"], ["yardsticks.xz", "1.4"], ["name", "a\\x1b"],
-    ]  # fmt: skip
+    assert [line.split()[0] for line in lines[3:6]] == ["this", "xz", "a\\x1b"]
+    assert [line.split()[-2] for line in lines[3:6]] == ["1.250", "1.400", "2.000"]
     assert lines[-1] == f"evaluate: {folder}"
 
 
@@ -136,7 +135,7 @@ def test_the_data_stage_prints_the_tables_of_its_report(
     assert "Splits" in result.out
 
 
-@pytest.mark.parametrize("stage", ["pretrain", "export", "report"])
+@pytest.mark.parametrize("stage", ["export", "report"])
 def test_stages_without_tables_say_what_was_built(
     stage: str, calls: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

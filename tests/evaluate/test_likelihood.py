@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import PYTHON, Texts, World, new_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -19,6 +18,7 @@ from groundup.evaluate.intervals import ratio_interval, wilson
 from groundup.evaluate.likelihood import bits_per_byte, validation_loss, windows_of
 from groundup.tokens.dataset import TokenDataset
 from groundup.tokens.pack import pack
+from tests.evaluate.conftest import PYTHON, Texts, World, new_model
 
 
 class FromTable(nn.Module):

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 
 import pytest
-from conftest import PYTHON, Texts, World, new_model
 from pydantic import ValidationError
 
 from groundup.errors import InputError
@@ -14,6 +13,7 @@ from groundup.evaluate.config import EvaluateConfig
 from groundup.evaluate.functions import ACCEPTED, outcome
 from groundup.evaluate.run import evaluate
 from groundup.tokens.dataset import TokenDataset
+from tests.evaluate.conftest import PYTHON, Texts, World, new_model
 
 CONFIG = EvaluateConfig(n_completions=5, max_new_tokens=40)
 

@@ -6,10 +6,10 @@ import subprocess
 from collections import Counter
 
 import pytest
-from conftest import PYTHON, World
 
 from groundup.evaluate.yardsticks import byte_counts, byte_unigram_bits, text_of, xz_bits
 from groundup.tokens.dataset import TokenDataset
+from tests.evaluate.conftest import PYTHON, World
 
 
 def test_the_text_comes_back_from_the_tokens(world: World) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,12 +80,14 @@ def generate(
 
 
 def complete(folder: Path, prompt: str, sampling: GenerateConfig, seed: int) -> Iterator[str]:
-    """Pieces of text of the completion, each made of whole characters."""
+    """Pieces of text of the completion, each made of whole characters.
+
+    The model is opened and the prompt read at once, so that an error comes before the first word.
+    """
     from groundup import api
     from groundup.model.generate import generate as draw
 
     model, tokenizer = api.load_model(folder), api.load_tokenizer(folder)
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     prompt_ids = [tokenizer.bos_id, *tokenizer.encode(prompt)]
     tokens = draw(
         model,
@@ -97,8 +99,14 @@ def complete(folder: Path, prompt: str, sampling: GenerateConfig, seed: int) -> 
         stop_ids=[tokenizer.bos_id],
         seed=seed,
     )
-    for token in tokens:
-        yield decoder.decode(tokenizer.token_bytes(token))
+    return whole_characters(tokenizer.token_bytes(token) for token in tokens)
+
+
+def whole_characters(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Text of ``pieces`` as far as it is known; what is not UTF-8 becomes U+FFFD."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    for piece in pieces:
+        yield decoder.decode(piece)
     yield decoder.decode(b"", final=True)
 
 

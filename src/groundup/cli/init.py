@@ -20,6 +20,8 @@ from groundup.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+FIRST_BUDGET = "4m"  # something to see soon; the user sets the real one
+
 HEAD = """\
 # A groundup project: `groundup run` in this folder does everything that is not done yet.
 # Lines that begin with `# key:` show the default; take the `# ` away to change one.
@@ -50,7 +52,10 @@ def project_text(folder: Path, text: str | None) -> str:
     """The whole file: sections with every key at its default, commented out."""
     from groundup.project import ProjectFile
 
-    chosen: dict[str, dict[str, Any]] = {"project": {"name": _name(folder)}}
+    chosen: dict[str, dict[str, Any]] = {
+        "project": {"name": _name(folder)},
+        "plan": {"budget": FIRST_BUDGET},
+    }
     if text is not None:
         source = Path(text).resolve()
         inside = source.is_relative_to(folder.resolve())

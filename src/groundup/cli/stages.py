@@ -130,6 +130,23 @@ def flatten(record: Any, prefix: str = "") -> list[tuple[str, Any]]:
     ]
 
 
+def _evaluation_tables(folder: Path) -> list[Table]:
+    from groundup.evaluate.tables import evaluation_tables
+    from groundup.files import read_json
+
+    return evaluation_tables(read_json(folder / "evaluation.json"))
+
+
+def run_tables(folder: Path) -> list[Table]:
+    """What the plan predicted of a finished run, beside what was measured."""
+    from groundup.files import read_json
+    from groundup.report.compare import compare, compare_tables
+
+    record = read_json(folder / "run.json")
+    predicted = record["predicted"]
+    return compare_tables(compare(predicted, record["measured"], predicted["band"]))
+
+
 def _nothing(folder: Path) -> list[Table]:
     """The table of stages says it all."""
     return []
@@ -140,8 +157,8 @@ RESULTS: dict[str, tuple[str | None, Callable[[Path], list[Table]]]] = {
     "data": ("report.json", _data_tables),
     "tokenizer": ("summary.json", _record_table("summary.json", "Tokenizer")),
     "plan": ("plan.json", _plan_tables),
-    "pretrain": ("run.json", _nothing),
-    "evaluate": ("evaluation.json", _record_table("evaluation.json", "Evaluation")),
+    "pretrain": ("run.json", run_tables),
+    "evaluate": ("evaluation.json", _evaluation_tables),
     "export": (None, _nothing),
     "report": (None, _nothing),
 }

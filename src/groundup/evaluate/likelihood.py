@@ -27,6 +27,7 @@ from groundup.evaluate.intervals import ratio_interval
 from groundup.model.transformer import Transformer
 from groundup.progress import Progress
 from groundup.tokens.dataset import TokenDataset
+from groundup.train.objectives import CHUNK_ROWS
 
 Autocast = Callable[[], AbstractContextManager[object]]
 Array = npt.NDArray[np.int64]
@@ -173,22 +174,23 @@ def _losses_of_windows(
     )
     ids, mask = torch.from_numpy(rows).to(device), torch.from_numpy(counted).to(device)
     with autocast():
-        logits = model.logits(model.hidden(ids[:, :-1])[mask])  # the head only where it counts
-    losses = functional.cross_entropy(logits.float(), ids[:, 1:][mask], reduction="none")
+        hidden = model.hidden(ids[:, :-1])[mask]  # the head only where it counts
+        losses = next_token_losses(model, hidden, ids[:, 1:][mask])
     per_row = np.split(losses.cpu().double().numpy(), np.cumsum(counted.sum(axis=1))[:-1])
     return [float(row.sum()) for row in per_row]
 
 
-def token_losses(
-    model: torch.nn.Module, rows: torch.Tensor, autocast: Autocast = nullcontext
+def next_token_losses(
+    model: Transformer, hidden: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
-    """Nats of each next token, ``[B, T+1] int64 -> [B, T] float32``."""
-    with autocast():
-        logits = model(rows[:, :-1])
-    losses = functional.cross_entropy(
-        logits.float().flatten(0, 1), rows[:, 1:].flatten(), reduction="none"
+    """Nats of each target, ``[N, D], [N] int64 -> [N] float32``, a chunk of logits at a time."""
+    chunks = zip(hidden.split(CHUNK_ROWS), targets.split(CHUNK_ROWS), strict=True)
+    return torch.cat(
+        [
+            functional.cross_entropy(model.logits(rows).float(), wanted, reduction="none")
+            for rows, wanted in chunks
+        ]
     )
-    return losses.view(rows.shape[0], -1)
 
 
 @contextmanager
@@ -207,7 +209,7 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 
 def validation_loss(
-    model: torch.nn.Module,
+    model: Transformer,
     dataset: TokenDataset,
     *,
     context_length: int,
@@ -239,8 +241,11 @@ def validation_loss(
     with evaluating(model):
         for numbers in _batches(range(n_windows), batch_size):
             rows = dataset.windows(np.array(numbers), context_length)
-            losses = token_losses(model, torch.from_numpy(rows).to(device), autocast)
-            losses_of_rows = losses.cpu().double().numpy()
+            ids = torch.from_numpy(rows).to(device)
+            with autocast():
+                hidden = model.hidden(ids[:, :-1]).flatten(0, 1)
+                losses = next_token_losses(model, hidden, ids[:, 1:].flatten())
+            losses_of_rows = losses.view(len(numbers), -1).cpu().double().numpy()
             lengths = dataset.token_lengths[rows[:, 1:]]
             nats += losses_of_rows.sum()
             text_nats += losses_of_rows[lengths > 0].sum()

@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from groundup.architecture.families import build
+from groundup.errors import ConfigError
 from groundup.section import Section
 from groundup.units import Count
 
@@ -42,4 +44,14 @@ class ModelSection(Section):
                 raise ValueError(
                     f"{' and '.join(given)} needs n_layers and d_model, which the plan would choose"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        if self.n_layers is not None and self.d_model is not None:
+            sizes = self.model_dump(exclude={"family"})
+            try:
+                build(self.family, vocab_size=1, **sizes)  # the tokenizer decides the real one
+            except ConfigError as error:
+                raise ValueError("; ".join(error.problems) or error.message) from error
         return self

@@ -41,13 +41,14 @@ def export_model(
         model: any family; written as float32.
         folder: exists and belongs to the caller, who makes the whole of it atomic.
         tokenizer_folder: where tokenizer.json and tokenizer_config.json are copied from.
-        metadata: texts put into the header of model.safetensors.
+        metadata: more keys for config.json. Not in the header of model.safetensors, where several
+            have no fixed order: the same weights give the same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().float().cpu() for name, tensor in model.named_parameters()}
     theirs = {row.theirs: row.pack(state) for row in rows_of(model.config)}
-    save_file(theirs, folder / "model.safetensors", {"format": "pt", **(metadata or {})})
-    write_json(folder / "config.json", _their_config(model.config))
+    save_file(theirs, folder / "model.safetensors", {"format": "pt"})
+    write_json(folder / "config.json", {**_their_config(model.config), **(metadata or {})})
     special = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
     write_json(folder / "generation_config.json", special)
     if tokenizer_folder is not None:
@@ -135,7 +136,10 @@ def _our_config(theirs: Any, where: str) -> ModelConfig:
             d_ff=sizes["feed_forward.d_ff"],
         )
     except TypeError as error:
-        raise InputError(f"not the config of a {name} model: {error}", where=where) from error
+        lacks = ", ".join(key for key in family.fields if theirs.get(key) is None)
+        raise InputError(
+            f"not the config of a {name} model: {lacks} missing", where=where
+        ) from error
     except ConfigError as error:
         reasons = "; ".join(error.problems) or error.message
         raise InputError(f"not the config of a {name} model: {reasons}", where=where) from error

@@ -99,6 +99,7 @@ class Corpus:
 
     n_tokens: int
     n_bytes: int  # UTF-8 bytes of its text
+    validation_bytes_per_token: float | None = None  # None: as in the training split
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from groundup.errors import BudgetError, ConfigError, InputError
+from groundup.errors import BudgetError, InputError
 from groundup.plan.candidates import LEAST_STEPS, Candidate, Corpus, Job, consider
 from groundup.plan.config import PlanConfig
 from groundup.plan.cost import Rate, machine_rate
@@ -75,21 +75,17 @@ def make_plan(
     """
     from groundup.plan.fit import fit_law
 
-    if config.budget is None and (job.steps is None or job.n_layers is None):
-        raise ConfigError(
-            "without a budget the plan can choose neither size nor steps",
-            where="plan.budget",
-            fix="set plan.budget (say 4m), or model.n_layers, model.d_model and pretrain.steps",
-        )
+    config.require_budget(n_layers=job.n_layers, steps=job.steps)
     if corpus.n_tokens < 1 or corpus.n_bytes < 1:
-        raise InputError("the training split holds no text", fix="add documents to data.path")
+        raise InputError("the training split holds no text", fix="add documents to data.input")
     law = fit_law(read_runs(family=job.family) if runs is None else runs)
     all_given = job.steps is not None and job.n_layers is not None
     candidates = consider(job, machine, corpus, law, config.budget)
     best = candidates[0] if all_given else choose(candidates, config.budget, job, machine)
     asked = cadence(best.steps, best.times.step, job.given)
     rate = machine_rate(machine, config)
-    nats = corpus.n_bytes / corpus.n_tokens * math.log(2)  # per token, for one bit per byte
+    bytes_per_token = corpus.validation_bytes_per_token or corpus.n_bytes / corpus.n_tokens
+    nats = bytes_per_token * math.log(2)  # per token, for one bit per byte
     cost, low_cost = rate.cost_usd(best.duration_seconds), rate.low_cost_usd(best.duration_seconds)
     band = {
         "loss": [edge * nats for edge in best.band],

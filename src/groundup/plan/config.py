@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from groundup.errors import ConfigError
 from groundup.section import Section
 from groundup.units import Duration, Money
 
@@ -22,3 +23,16 @@ class PlanConfig(Section):
     power_usage_effectiveness: float = Field(1.1, ge=1)
     """Power of the building over power of its machines: 1.1 as in LLaMA (Touvron et al. 2023,
     table 15); 1 for a machine at home."""
+
+    def require_budget(self, *, n_layers: int | None, steps: int | None) -> None:
+        """Refuse to plan where nothing says how much: known before anything is read or measured.
+
+        Raises:
+            ConfigError: size or steps are open and there is no budget.
+        """
+        if self.budget is None and (n_layers is None or steps is None):
+            raise ConfigError(
+                "without a budget the plan can choose neither size nor steps",
+                where="plan.budget",
+                fix="set plan.budget (say 4m), or model.n_layers, model.d_model and pretrain.steps",
+            )

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from groundup.data.config import STANDARD_LIBRARY
+from groundup.evaluate.tables import OURS, name_of
 from groundup.report.compare import compare
-from groundup.report.evaluation import OURS, bits_of, name_of, rates_of
+from groundup.report.evaluation import bits_of, rates_of
 from groundup.report.sources import Sources
 from groundup.units import format_bytes, format_count, format_duration, format_flops
 

@@ -7,21 +7,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from groundup.evaluate.tables import OURS, bits_table, memorisation_table, name_of, rates_table
 from groundup.report.plots import rate_chart, yardstick_chart
 from groundup.report.sources import Sources
-from groundup.tables import Table
 
-OURS = "model"
-# What is compared → its name, and what it knows.
-NAMES = {
-    OURS: ("this model", "the trained network"),
-    "untrained": ("untrained network", "the same network before its first step"),
-    "ngram": ("token n-gram model", "counts of the training text's token runs, Kneser–Ney"),
-    "xz": ("xz -9e", "a compressor; learns from the held-out text itself"),
-    "byte_unigram": ("byte unigram", "how often each byte occurs in the training text"),
-    "uniform": ("uniform", "every byte equally likely"),
-    "reference": ("what really follows", "the held-out text after the same prompts"),
-}
 MOST_OF_A_KIND = 4  # completions shown that parsed, and that did not
 
 Interval = tuple[float, float]
@@ -40,11 +29,6 @@ def rates_of(sources: Sources) -> list[tuple[str, float, Interval]]:
     return sorted(found, key=lambda row: -row[1])
 
 
-def name_of(kind: str) -> str:
-    """The name people read."""
-    return NAMES.get(kind, (kind, ""))[0]
-
-
 def evaluation(sources: Sources) -> dict[str, Any] | None:
     """Charts and tables; None where nothing was evaluated."""
     if not sources.evaluate:
@@ -58,15 +42,15 @@ def evaluation(sources: Sources) -> dict[str, Any] | None:
     return {
         "split": sources.evaluate.get("split", "held-out"),
         "bits_chart": Markup(yardstick_chart(bits_rows)) if bits else None,
-        "bits_table": _bits_table(sources),
+        "bits_table": bits_table(sources.evaluate),
         "rates_chart": Markup(rate_chart(rate_rows)) if rates else None,
-        "rates_table": _rates_table(found.get("parse_rate", {})),
+        "rates_table": rates_table(sources.evaluate),
         "counted": sources.evaluate.get("likelihood", {}).get(OURS),
         "not_applicable": found.get("reason"),
         "sampling": ", ".join(
             f"{name.replace('_', ' ')} {value:g}" for name, value in sampling.items()
         ),
-        "memorisation": _memorisation_table(copies),
+        "memorisation": memorisation_table(sources.evaluate),
         "longest_copy": copies.get(OURS, {}).get("longest_copy_text"),
     }
 
@@ -94,64 +78,6 @@ def completions(sources: Sources) -> list[tuple[str, list[dict[str, Any]]]]:
         for title, group in groups
         if group
     ]
-
-
-def _bits_table(sources: Sources) -> Table:
-    likelihood = sources.evaluate.get("likelihood", {})
-    rows = [
-        [*NAMES.get(kind, (kind, "")), f"{bits:.3f}", _range(likelihood.get(kind, {}), ".3f")]
-        for kind, bits in bits_of(sources)
-    ]
-    return Table("Bits per byte", ["", "what it is", "bits per byte", "interval"], rows)
-
-
-def _rates_table(rates: Mapping[str, Any]) -> Table | None:
-    if not rates:
-        return None
-    outcomes = sorted({outcome for rate in rates.values() for outcome in rate.get("outcomes", {})})
-    rows = [
-        [
-            name_of(kind),
-            f"{rate['rate']:.0%}",
-            _range(rate, ".0%"),
-            rate.get("n"),
-            *(rate.get("outcomes", {}).get(outcome, 0) for outcome in outcomes),
-        ]
-        for kind, rate in rates.items()
-    ]
-    return Table("Parse rate", ["", "parse rate", "interval", "prompts", *outcomes], rows)
-
-
-def _memorisation_table(figures: Mapping[str, Any]) -> Table | None:
-    if not figures:
-        return None
-    first = next(iter(figures.values()))
-    distinct, copied = list(first.get("distinct", {})), list(first.get("copy_rate", {}))
-    rows = [
-        [
-            name_of(kind),
-            *(_percent(figure.get("distinct", {}).get(n)) for n in distinct),
-            *(_percent(figure.get("copy_rate", {}).get(n)) for n in copied),
-            figure.get("longest_copy"),
-        ]
-        for kind, figure in figures.items()
-    ]
-    columns = [
-        "",
-        *(f"different {n}-grams" for n in distinct),
-        *(f"copied {n}-grams" for n in copied),
-        "longest copy, tokens",
-    ]
-    return Table("Written or recited", columns, rows)
-
-
-def _percent(share: float | None) -> str | None:
-    return None if share is None else f"{share:.0%}"
-
-
-def _range(figure: Mapping[str, Any], form: str) -> str | None:
-    ends = figure.get("interval")
-    return f"{ends[0]:{form}} – {ends[1]:{form}}" if ends else None
 
 
 def _interval(figure: Mapping[str, Any]) -> Interval:

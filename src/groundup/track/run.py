@@ -8,6 +8,7 @@ replaced atomically and carries its own hash.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ class Run:
     Args:
         folder: ``runs/<name>``; made if absent.
         record: what is known before the first step. Of an existing ``run.json`` only the start is
-            kept: what an earlier end wrote (hash, measurements, error) is not true of a running one.
+            kept: what an earlier end wrote (hash, measurements, error) no longer holds.
     """
 
     def __init__(self, folder: Path, record: Mapping[str, Any]) -> None:
@@ -60,11 +61,16 @@ class Run:
                 file.flush()
                 os.fsync(file.fileno())
 
+    def close(self) -> None:
+        """Close the files; ``run.json`` stays as it is."""
+        for file in (self._metrics, self._events):
+            with contextlib.suppress(OSError):  # the full disk was said when the line was written
+                file.close()
+
     def finish(self, status: str, **fields: Any) -> None:
         """Close the files and write the final ``run.json``."""
         self.flush()
-        self._metrics.close()
-        self._events.close()
+        self.close()
         self.update(status=status, finished_at=now(), **fields)
 
     def _append(self, file: Any, line: Mapping[str, Any]) -> None:
@@ -74,7 +80,7 @@ class Run:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a ``.jsonl`` file; a torn line (a killed writer) is skipped."""
+    """The lines of a log; one that is torn (a killed writer) or damaged is skipped."""
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace") as file:
@@ -83,7 +89,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 value = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(value, dict):
+            if isinstance(value, dict) and isinstance(value.get("step"), int):
                 yield value
 
 

@@ -50,12 +50,12 @@ def save_checkpoint(
         for group, tensors in state.tensors().items():
             whole = {
                 name: {"global_shape": list(t.shape), "offset": [0] * t.ndim}
-                for name, t in tensors.items()
+                for name, t in sorted(tensors.items())
             }
             save_file(
                 {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
                 temporary / f"{group}-{RANK:05d}.safetensors",
-                metadata={"format": "pt", "layout": json.dumps(whole)},
+                metadata={"layout": json.dumps(whole)},  # one key: several have no fixed order
             )
         record = {
             **{name: getattr(state, name) for name in SCALARS},
@@ -88,11 +88,7 @@ def load_checkpoint(path: Path, state: RunState) -> dict[str, Any]:
         InputError: the tensors are not those of this model.
     """
     record = read_json(path / "state.json")
-    weights = load_file(path / f"model-{RANK:05d}.safetensors")
-    try:
-        state.model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        raise InputError(f"the checkpoint is of another model: {error}", where=str(path)) from error
+    load_weights(path, state.model)
     load_optimizer_tensors(
         state.model, state.optimizers, load_file(path / f"optimizer-{RANK:05d}.safetensors")
     )
@@ -117,6 +113,27 @@ def load_model_weights(path: Path) -> Transformer:
         )
     config = ModelConfig.from_dict(read_json(path / "state.json")["fingerprint"]["model"])
     model = Transformer(config)
-    with torch.no_grad():
-        model.load_state_dict(load_file(path / f"model-{RANK:05d}.safetensors"), strict=True)
+    load_weights(path, model)
     return model.eval()
+
+
+@torch.no_grad()
+def load_weights(path: Path, model: Transformer) -> None:
+    """Copy a checkpoint's weights into ``model``; tied ones are stored once.
+
+    Raises:
+        InputError: names or shapes are not those of ``model``.
+    """
+    weights = load_file(path / f"model-{RANK:05d}.safetensors")
+    parameters = dict(model.named_parameters())
+    stored = {(name, tensor.shape) for name, tensor in weights.items()}
+    differing = stored ^ {(name, parameter.shape) for name, parameter in parameters.items()}
+    if differing:
+        names = ", ".join(sorted({name for name, _ in differing}))
+        raise InputError(
+            f"the checkpoint is of another model: {names} are not alike",
+            where=str(path),
+            fix="load it with the code and the configuration of the run that wrote it",
+        )
+    for name, parameter in parameters.items():
+        parameter.copy_(weights[name])

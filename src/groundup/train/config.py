@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,7 @@ from groundup.units import Count
 
 # Peak learning rates by optimizer: Muon's tried in docs/experiments.md, AdamW's from GPT-2-sized
 # runs (Brown et al. 2020, table 2.1, smallest model 6e-4, raised for widths under 512).
-DEFAULT_LEARNING_RATE = {"muon": 0.04, "adamw": 1e-3}
+DEFAULT_LEARNING_RATE = {"muon": 0.05, "adamw": 1e-3}
 
 
 class PretrainConfig(Section):
@@ -21,16 +21,20 @@ class PretrainConfig(Section):
 
     steps: Count | None = Field(None, ge=1)
     """Optimizer steps; null: as many as `plan.budget` allows."""
-    batch_size: Count = Field(16, ge=1)
+    batch_size: Annotated[Count, Field(ge=1)] = 16
     """Sequences per optimizer step."""
     micro_batch_size: Count | None = Field(None, ge=1)
     """Sequences per forward and backward pass; null: the whole batch. Divides `batch_size`."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """muon: Muon for the blocks' matrices and AdamW for the rest; adamw: AdamW for all."""
     learning_rate: float | None = Field(None, gt=0)
-    """Peak learning rate of the optimizer named above; null: 0.04 for muon, 1e-3 for adamw."""
+    """Peak learning rate of the optimizer named above; null: 0.05 for muon, 1e-3 for adamw."""
     adam_learning_rate: float | None = Field(None, gt=0)
-    """With muon: peak learning rate of embeddings, head, norms and biases; null: 0.02."""
+    """With muon: peak learning rate of head, norms and biases; null: 0.02 for nanochat, 0.003 for
+    the other families."""
+    embedding_learning_rate: float | None = Field(None, gt=0)
+    """With muon: peak learning rate of embeddings that are not tied to the head; null: 0.4 for
+    nanochat, whose embeddings start at size 1; 0.003 for the other families."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled weight decay of matrices (embeddings, norms and biases have none)."""
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -52,18 +56,19 @@ class PretrainConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU where there is one."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """bf16: autocast over fp32 master weights; auto: by a probe of speed and error."""
+    """bf16: autocast over fp32 master weights; fp32: exact products; auto: by a probe of speed and
+    error, also among the processor's ways to multiply in fp32."""
     attention: Literal["auto", "bmm", "sdpa"] = "auto"
     """Which implementation of attention; auto: by a probe at the context length."""
     n_threads: Count | None = Field(None, ge=1)
     """CPU threads; null: one per core. Part of the numerics, so it is fixed for a run."""
     evaluate_every: Count | None = Field(None, ge=1)
     """Steps between validation losses; null: a tenth of the run."""
-    evaluation_windows: Count = Field(64, ge=1)
+    evaluation_windows: Annotated[Count, Field(ge=1)] = 64
     """Windows of the validation split in each of those."""
     checkpoint_every: Count | None = Field(None, ge=1)
     """Steps between checkpoints; null: about 30 seconds."""
-    keep_checkpoints: Count = Field(2, ge=1)
+    keep_checkpoints: Annotated[Count, Field(ge=1)] = 2
     """How many of the last checkpoints stay on disk."""
     sample_every: Count | None = Field(None, ge=1)
     """Steps between sample texts; null: about a minute."""
@@ -77,8 +82,9 @@ class PretrainConfig(Section):
                 f"micro_batch_size {self.micro_batch_size} does not divide "
                 f"batch_size {self.batch_size}"
             )
-        if self.optimizer == "adamw" and self.adam_learning_rate is not None:
-            raise ValueError("adam_learning_rate goes with optimizer: muon; set learning_rate")
+        for name in ("adam_learning_rate", "embedding_learning_rate"):
+            if self.optimizer == "adamw" and getattr(self, name) is not None:
+                raise ValueError(f"{name} goes with optimizer: muon; set learning_rate")
         return self
 
 
@@ -92,7 +98,8 @@ class Settings:
     context_length: int
     optimizer: str
     learning_rate: float
-    adam_learning_rate: float
+    adam_learning_rate: float | None
+    embedding_learning_rate: float | None
     weight_decay: float
     momentum: float
     beta1: float
@@ -135,7 +142,6 @@ def unsettled(config: PretrainConfig, *, context_length: int, seed: int) -> dict
         "float32_matmul_precision": None,
         "micro_batch_size": config.micro_batch_size or config.batch_size,
         "learning_rate": config.learning_rate or DEFAULT_LEARNING_RATE[config.optimizer],
-        "adam_learning_rate": config.adam_learning_rate or ADAM_LEARNING_RATE,
         "context_length": context_length,
         "seed": seed,
     }
@@ -148,4 +154,3 @@ CHOSEN = (
 )  # fmt: skip
 
 SAMPLE_TOKENS = 64  # of the texts that a run writes while it trains
-ADAM_LEARNING_RATE = 0.02  # of embeddings and head beside Muon; see docs/experiments.md

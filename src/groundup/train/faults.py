@@ -20,9 +20,18 @@ _reached: Counter[str] = Counter()
 def point(place: str, count: int | None = None) -> None:
     """Say that ``place`` was reached (the ``count``-th time); die here if that was asked for."""
     _reached[place] += 1
-    wanted = requested(os.environ.get("GROUNDUP_FAULT", ""))
+    wanted = check()
     if wanted == (place, _reached[place] if count is None else count):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def check() -> tuple[str, int] | None:
+    """The fault asked for. Called before any work too: nobody waits minutes for a misspelling.
+
+    Raises:
+        UserError: GROUNDUP_FAULT is not a fault.
+    """
+    return requested(os.environ.get("GROUNDUP_FAULT", ""))
 
 
 @cache

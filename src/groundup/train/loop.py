@@ -83,13 +83,14 @@ def train(
             faults.point("step", state.step)
             log.step(loss, grad_norm, started, shown)
 
-            last, stopping = state.step == settings.steps, stop()
+            last = state.step == settings.steps
             if state.step % settings.evaluate_every == 0 or last:
                 log.flush(shown)
                 log.evaluation(hooks.evaluate(state.model), shown)
             if state.step % settings.sample_every == 0 or last:
                 log.flush(shown)  # a diverged model must not be sampled from
                 log.sample(hooks.sample(state.model), shown)
+            stopping = stop()  # asked once: what is said to be saved was saved
             if state.step % settings.checkpoint_every == 0 or last or stopping:
                 log.flush(shown)
                 log.checkpoint()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -21,9 +22,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from groundup.errors import GroundupError, UserError
+from groundup.errors import BudgetError, GroundupError, UserError
 from groundup.plan.candidates import Corpus, Job
 from groundup.progress import say
+from groundup.train.resources import memory_bytes, release_memory
 
 MEASURED_SECONDS = 2.5  # of timed steps per size, after the warm-up
 WARMUP_STEPS, LEAST_STEPS = 2, 3
@@ -46,6 +48,7 @@ def measure_machine(
         the content of ``machine.json`` (see `measure`).
 
     Raises:
+        BudgetError: the memory does not suffice for a training step.
         GroundupError: the child failed; its last words are in the message.
     """
     message = {
@@ -63,12 +66,26 @@ def measure_machine(
         text=True,
         check=False,
     )
+    if child.returncode == -signal.SIGKILL:
+        raise BudgetError(
+            "measuring this machine was stopped from outside, most likely for want of memory",
+            where="one training step of the model in the project file",
+            fix="lower pretrain.micro_batch_size or model.context_length, or take a smaller model",
+        )
     lines = child.stdout.strip().splitlines()
-    answer = json.loads(lines[-1]) if lines else {"error": f"exit code {child.returncode}"}
+    nothing = {"error": f"exit code {child.returncode}"}
+    answer: dict[str, Any] = json.loads(lines[-1]) if lines else nothing
     if "error" in answer:
         kind = UserError if child.returncode == UserError.code else GroundupError
         raise kind(f"measuring this machine failed: {answer['error']}", fix=answer.get("fix"))
-    return dict(answer)
+    if answer["device"] == "cpu":
+        # Training goes on in this process, which holds what the stages before it left behind.
+        release_memory()
+        kept = max(0, memory_bytes() - answer["bare_memory_bytes"])
+        answer["base_memory_bytes"] += kept
+        for step in answer["steps"]:
+            step["peak_memory_bytes"] += kept
+    return answer
 
 
 def measure(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,10 +93,13 @@ def measure(message: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``device, device_name, n_threads, precision, float32_matmul_precision, attention,
-        matmul_flops_per_second, memory_bytes, base_memory_bytes`` and ``steps``: per model
+        matmul_flops_per_second, memory_bytes, bare_memory_bytes`` (a process before torch),
+        ``base_memory_bytes`` (before a model) and ``steps``: per model
         ``n_layers, d_model, parameters, flops_per_token, tokens_per_step, seconds_per_step,
         seconds_per_forward, seconds_per_checkpoint, seconds_per_sample, peak_memory_bytes``.
     """
+    bare = memory_bytes()
+
     import torch
 
     from groundup.artifacts import processor_name
@@ -89,7 +109,6 @@ def measure(message: Mapping[str, Any]) -> dict[str, Any]:
     from groundup.train.config import Settings
     from groundup.train.precision import choose_arithmetic, choose_attention
     from groundup.train.resources import (
-        memory_bytes,
         peak_memory_bytes,
         pick_device,
         reset_peak_memory,
@@ -148,6 +167,7 @@ def measure(message: Mapping[str, Any]) -> dict[str, Any]:
         "device_name": torch.cuda.get_device_name() if device == "cuda" else processor_name(),
         "matmul_flops_per_second": arithmetic.matmul_flops_per_second,
         "memory_bytes": total_memory_bytes(device),
+        "bare_memory_bytes": bare,
         "base_memory_bytes": base,
         "steps": steps,
     }
@@ -216,6 +236,12 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an allocator gave up: torch's for the CPU says so in its text only."""
+    words = ("can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 def main() -> int:
     """Read a job, print its result as one JSON line."""
     try:
@@ -223,6 +249,13 @@ def main() -> int:
     except GroundupError as error:
         sys.stdout.write(json.dumps({"error": error.message, "fix": error.fix}) + "\n")
         return error.code
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        fix = "lower pretrain.micro_batch_size or model.context_length, or take a smaller model"
+        message = "a training step of this model does not fit in the memory"
+        sys.stdout.write(json.dumps({"error": message, "fix": fix}) + "\n")
+        return BudgetError.code
     except KeyboardInterrupt:  # Ctrl-C reaches the whole group; the parent speaks of it
         return 130
     sys.stdout.write(json.dumps(answer) + "\n")

@@ -87,6 +87,9 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job) -> None:
     except DivergedError as error:
         run.finish("failed", error=error.message)
         raise
+    except BaseException:
+        run.close()  # the disk, or we, failed: the checkpoints are what is known
+        raise
 
     whole = job.evaluate_whole(state.model, casting)
     measured = {

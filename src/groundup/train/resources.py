@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import sys
 from pathlib import Path
-
-import torch
 
 from groundup.errors import UserError
 
@@ -18,6 +17,8 @@ def pick_device(wanted: str) -> str:
     Raises:
         UserError: cuda was asked for and there is none.
     """
+    import torch
+
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise UserError(
@@ -29,25 +30,38 @@ def pick_device(wanted: str) -> str:
 
 def use(n_threads: int, float32_matmul_precision: str) -> None:
     """Fix what the numerics depend on, for the whole process."""
+    import torch
+
     torch.set_num_threads(n_threads)
     torch.set_float32_matmul_precision(float32_matmul_precision)
 
 
 def reset_peak_memory(device: str) -> None:
     """Give back what earlier stages left over and start a new peak from here."""
-    gc.collect()
+    release_memory()
     if device == "cuda":
+        import torch
+
         torch.cuda.reset_peak_memory_stats()
         return
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
     with contextlib.suppress(OSError):  # Linux: writing 5 resets the high-water mark
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def release_memory() -> None:
+    """Hand unused memory of this process back to the system, as far as it can be done."""
+    gc.collect()
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def peak_memory_bytes(device: str) -> int:
     """Highest memory since `reset_peak_memory`: of the process (CPU), or allocated on the GPU."""
     if device == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated()
     return status_bytes("VmHWM")
 
@@ -60,6 +74,8 @@ def memory_bytes() -> int:
 def total_memory_bytes(device: str) -> int:
     """Memory of the device a model must fit in."""
     if device == "cuda":
+        import torch
+
         return int(torch.cuda.get_device_properties(0).total_memory)
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemTotal"):
@@ -76,7 +92,6 @@ def status_bytes(field: str) -> int:
     except OSError:
         pass
     import resource
-    import sys
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,39 @@
+"""What several files of tests share: one small project, run once in a session."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.projects import Ended, Finished, groundup, small_project
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # no test asserts a time
+hypothesis.settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The small project after its first run. It is everyone's: change a copy (`copy_of`).
+
+    Parallel workers share it: the first to come runs it, the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, said = shared / "small", shared / "small.json"
+    with (shared / "small.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            first = groundup("run", small_project(folder), "--config", "tiny.yaml", "--json")
+            said.write_text(json.dumps([first.code, first.out, first.err]))
+    return Finished(folder, Ended(*json.loads(said.read_text())))
+
+
+@pytest.fixture
+def copy_of(finished: Finished, tmp_path: Path) -> Path:
+    """A copy of the finished project in another place."""
+    return finished.copy(tmp_path / "copy")

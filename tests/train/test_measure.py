@@ -1,0 +1,84 @@
+import io
+import subprocess
+
+import pytest
+import torch
+
+from groundup.architecture.counts import parameters
+from groundup.errors import GroundupError, UserError
+from groundup.plan.candidates import Corpus, Job
+from groundup.train import measure, precision
+from groundup.train.config import PretrainConfig, unsettled
+from groundup.train.measure import measure_machine
+
+MACHINE = {
+    "device", "device_name", "n_threads", "precision", "float32_matmul_precision", "attention",
+    "matmul_flops_per_second", "memory_bytes", "base_memory_bytes", "steps",
+}  # fmt: skip
+STEP = {
+    "n_layers", "d_model", "parameters", "non_embedding_parameters", "flops_per_token",
+    "tokens_per_step", "seconds_per_step", "seconds_per_forward", "seconds_per_checkpoint",
+    "seconds_per_sample", "peak_memory_bytes",
+}  # fmt: skip
+
+
+def message(tmp_path, **pretrain):
+    config = PretrainConfig(steps=10, batch_size=4, n_threads=1, **pretrain)
+    settings = unsettled(config, context_length=16, seed=1)
+    fields = {
+        "family": "nanochat", "n_layers": 2, "d_model": 32, "context_length": 16, "vocab_size": 64,
+        "sample_tokens": 4, **config.model_dump(),
+    }  # fmt: skip
+    fields = {"n_heads": None, "n_kv_heads": None, "d_ff": None, **fields}
+    job = Job(**{name: fields[name] for name in Job.__dataclass_fields__})
+    return settings, job, Corpus(n_tokens=1000, n_bytes=3000), None, tmp_path
+
+
+@pytest.fixture
+def quick(monkeypatch, capsys):
+    """Short measurements, in this process; `tests/test_kill_resume.py` has the real child."""
+
+    def child(command, input, **options):
+        assert command[1:] == ["-m", "groundup.train.measure"]
+        monkeypatch.setenv("GROUNDUP_FAULT", options["env"]["GROUNDUP_FAULT"])
+        monkeypatch.setattr("sys.stdin", io.StringIO(input))
+        code = measure.main()
+        return subprocess.CompletedProcess(command, code, capsys.readouterr().out)
+
+    monkeypatch.setattr(subprocess, "run", child)
+    monkeypatch.setattr(measure, "MEASURED_SECONDS", 0.01)
+    monkeypatch.setattr(precision, "PROBE_SECONDS", 0.02)
+
+
+def test_a_measurement_is_complete_and_plausible(tmp_path, quick, monkeypatch):
+    monkeypatch.setenv("GROUNDUP_FAULT", "kill@checkpoint=1")
+    wanted = message(tmp_path, precision="fp32", attention="bmm", device="cpu")
+    found = measure_machine(*wanted)
+    assert found.keys() >= MACHINE
+    (step,) = found["steps"]
+    assert step.keys() >= STEP
+    chosen = [found[name] for name in ("device", "precision", "attention", "n_threads")]
+    assert chosen == ["cpu", "fp32", "bmm", 1]
+    assert (step["n_layers"], step["d_model"], step["tokens_per_step"]) == (2, 32, 64)
+    counted = parameters(wanted[1].build(2, 32))
+    assert step["parameters"] == counted.total
+    assert step["non_embedding_parameters"] == counted.non_embedding
+    assert all(value > 0 for value in step.values())
+    assert step["seconds_per_forward"] < step["seconds_per_step"]
+    assert step["peak_memory_bytes"] < found["memory_bytes"]
+    assert 0 < found["base_memory_bytes"] < found["memory_bytes"]
+    assert list(tmp_path.iterdir()) == []  # the trial checkpoint is gone
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_an_error_of_the_child_arrives_as_the_users(tmp_path, quick):
+    with pytest.raises(UserError, match=r"pretrain\.device is cuda") as caught:
+        measure_machine(*message(tmp_path, device="cuda"))
+    assert "device=auto" in caught.value.fix
+
+
+def test_a_child_that_was_killed_is_said(tmp_path, monkeypatch):
+    died = subprocess.CompletedProcess([], -9, "")
+    monkeypatch.setattr(subprocess, "run", lambda *command, **options: died)
+    with pytest.raises(GroundupError, match="stopped from outside"):
+        measure_machine(*message(tmp_path))

@@ -1,0 +1,92 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from groundup.architecture.families import build
+from groundup.train import objectives
+from groundup.train.objectives import IGNORED, causal_loss
+from groundup.train.start import new_model
+from tests.train.small import batch
+
+FAMILIES = ["nanochat", "llama", "gpt2"]
+
+
+def model_of(family):
+    """Heads that say something: a zero-initialised one has no gradient to compare."""
+    config = build(family, vocab_size=64, n_layers=2, d_model=32, context_length=16)
+    model = new_model(config, seed=1)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
+    return model
+
+
+def plain(model, inputs, targets):
+    logits = model(inputs).float().flatten(0, 1)
+    return F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORED, reduction="sum")
+
+
+def gradients(model, loss):
+    model.zero_grad(set_to_none=True)
+    loss.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+@pytest.fixture(params=[512, 7], ids=["one chunk", "many chunks, the last one short"], autouse=True)
+def chunks(request, monkeypatch):
+    monkeypatch.setattr(objectives, "CHUNK_ROWS", request.param)
+
+
+def ragged(seed=0):
+    inputs, targets = batch(seed)
+    targets[0, 3:9] = IGNORED
+    targets[2] = IGNORED
+    return inputs, targets
+
+
+@pytest.mark.parametrize("targets_are", ["all", "ragged"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_value_and_gradients_are_those_of_plain_cross_entropy(family, targets_are):
+    model = model_of(family)
+    inputs, targets = batch() if targets_are == "all" else ragged()
+    ours, theirs = causal_loss(model, inputs, targets), plain(model, inputs, targets)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    found, expected = gradients(model, ours / 37), gradients(model, theirs / 37)
+    for name, grad in expected.items():
+        assert (found[name] - grad).norm() <= 1e-5 * grad.norm() + 1e-8, name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_gradients_the_value_is_the_same(family):
+    model = model_of(family)
+    with torch.no_grad():
+        quiet = causal_loss(model, *ragged())
+    assert quiet.item() == pytest.approx(causal_loss(model, *ragged()).item(), rel=1e-6)
+    assert not quiet.requires_grad
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_under_bf16_autocast_it_is_close_to_float32(family):
+    model, (inputs, targets) = model_of(family), ragged()
+    exact = gradients(model, causal_loss(model, inputs, targets))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = causal_loss(model, inputs, targets)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(plain(model, inputs, targets).item(), rel=5e-3)
+    typical = max(grad.norm() for grad in exact.values())
+    for name, grad in gradients(model, loss).items():
+        assert grad.dtype == torch.float32
+        # A key bias has no gradient but rounding: softmax does not see it.
+        assert (grad - exact[name]).norm() < 0.05 * exact[name].norm() + 1e-3 * typical, name
+
+
+def test_gradients_add_up_over_two_losses():
+    model = model_of("gpt2")  # its head is its embedding
+    first = gradients(model, causal_loss(model, *batch(1)))
+    second = gradients(model, causal_loss(model, *batch(2)))
+    model.zero_grad(set_to_none=True)
+    causal_loss(model, *batch(1)).backward()
+    causal_loss(model, *batch(2)).backward()
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(p.grad, first[name] + second[name], rtol=1e-5, atol=1e-6)
