@@ -13,6 +13,7 @@ from groundup.model.generate import generate
 from groundup.model.transformer import Transformer
 from groundup.plan.cost import machine_rate
 from groundup.plan.machine import read_machine
+from groundup.progress import progress
 from groundup.tokenizer.load import load_tokenizer
 from groundup.tokens.dataset import TokenDataset
 from groundup.track.run import newest_good_checkpoint
@@ -54,7 +55,11 @@ def run_job(project: Project, done: Mapping[str, Artifact], key: Mapping[str, An
         )
 
     def whole(model: Transformer, casting: Callable[[], Any]) -> Mapping[str, float]:
-        found = bits_per_byte(model, validation, device=settings.device, autocast=casting)
+        scored = validation.n_tokens - validation.n_documents
+        with progress("validation", scored, "tokens") as job:
+            found = bits_per_byte(
+                model, validation, device=settings.device, autocast=casting, job=job
+            )
         return {"loss": found.nats_per_token, "bits_per_byte": found.bits_per_byte}
 
     def sample(model: Transformer, casting: Callable[[], Any]) -> str:

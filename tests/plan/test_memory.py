@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from groundup.architecture.config import ModelConfig
 from groundup.architecture.counts import parameters
+from groundup.plan.machine import Machine
 from groundup.plan.memory import MemoryParts, peak_memory, uncalibrated
 from tests.plan.machines import JOB, MEASURED, machine
 
@@ -22,6 +25,16 @@ def peaks(optimizer: str = "muon", **changes: object) -> list[MemoryParts]:
     )
 
 
+def counted(config: ModelConfig, of: Machine, **asked: Any) -> MemoryParts:
+    return uncalibrated(
+        config,
+        precision=of.precision,
+        attention=of.attention,
+        base_memory_bytes=of.base_memory_bytes,
+        **asked,
+    )
+
+
 def test_a_measured_size_has_its_measured_peak() -> None:
     for step, parts in zip(machine().steps, peaks(), strict=False):
         assert parts.total == pytest.approx(step.peak_memory_bytes, abs=1)
@@ -36,9 +49,7 @@ def test_states_are_exact() -> None:
         ("adamw", 8 * counts.total),
         ("muon", 4 * matrices + 8 * 2 * 4096 * 256),
     ):
-        parts = uncalibrated(
-            config, machine(), tokens=4096, context_length=256, optimizer=optimizer
-        )
+        parts = counted(config, machine(), tokens=4096, context_length=256, optimizer=optimizer)
         assert parts.weights == parts.gradients == 4 * counts.total
         assert parts.optimizer == state
 
@@ -47,7 +58,7 @@ def test_a_size_not_measured_is_scaled_to_the_measured_ones() -> None:
     """A machine that takes 1.7 times the counted activations and 3 times the logits."""
 
     def true_peak(n_layers: int, d_model: int) -> int:
-        parts = uncalibrated(
+        parts = counted(
             JOB.build(n_layers, d_model),
             machine(),
             tokens=4096,
@@ -67,7 +78,7 @@ def test_a_size_not_measured_is_scaled_to_the_measured_ones() -> None:
 def test_kept_probabilities_cost_a_row_per_head_and_token() -> None:
     config = JOB.build(4, 256)
     bytes_of = {
-        kind: uncalibrated(
+        kind: counted(
             config, machine(attention=kind), tokens=4096, context_length=256, optimizer="muon"
         ).activations
         for kind in ("bmm", "sdpa")

@@ -60,7 +60,9 @@ def peak_memory(
     def count(config: ModelConfig) -> MemoryParts:
         return uncalibrated(
             config,
-            machine,
+            precision=machine.precision,
+            attention=machine.attention,
+            base_memory_bytes=machine.base_memory_bytes,
             tokens=tokens_per_micro_batch,
             context_length=context_length,
             optimizer=optimizer,
@@ -97,7 +99,14 @@ def peak_memory(
 
 
 def uncalibrated(
-    config: ModelConfig, machine: Machine, *, tokens: int, context_length: int, optimizer: str
+    config: ModelConfig,
+    *,
+    precision: str,
+    attention: str,
+    base_memory_bytes: int,
+    tokens: int,
+    context_length: int,
+    optimizer: str,
 ) -> MemoryParts:
     """The parts from the architecture alone.
 
@@ -108,23 +117,24 @@ def uncalibrated(
 
     Args:
         config: the model.
-        machine: its precision and attention.
+        precision, attention: as the run will use them.
+        base_memory_bytes: of the process without a model.
         tokens: of one forward and backward pass.
         context_length: tokens of one sequence.
         optimizer: muon keeps one momentum per matrix weight, adamw two moments per weight.
     """
     counts = parameters(config)
     matrices = counts.attention + counts.feed_forward if optimizer == "muon" else 0
-    width = 2 if machine.precision == "bf16" else 4
-    attention, hidden = config.attention, config.feed_forward
-    q = attention.n_heads * attention.head_dim
-    kv = attention.n_kv_heads * attention.head_dim
+    width = 2 if precision == "bf16" else 4
+    heads, hidden = config.attention, config.feed_forward
+    q = heads.n_heads * heads.head_dim
+    kv = heads.n_kv_heads * heads.head_dim
     elements = 3 * q + 4 * kv + (3 if hidden.activation == "swiglu" else 2) * hidden.d_ff
-    if machine.attention == "bmm":
-        elements += attention.n_heads * context_length
+    if attention == "bmm":
+        elements += heads.n_heads * context_length
     per_token_and_layer = elements * width + 4 * config.d_model * 4
     return MemoryParts(
-        base=machine.base_memory_bytes,
+        base=base_memory_bytes,
         weights=4 * counts.total,
         gradients=4 * counts.total,
         optimizer=4 * matrices + 8 * (counts.total - matrices),

@@ -25,7 +25,8 @@ from typing import Any
 from groundup.errors import BudgetError, GroundupError, UserError
 from groundup.plan.candidates import Corpus, Job
 from groundup.progress import say
-from groundup.train.resources import memory_bytes, release_memory
+from groundup.train.resources import SMALLER, is_out_of_memory, memory_bytes, release_memory
+from groundup.units import format_bytes
 
 MEASURED_SECONDS = 2.5  # of timed steps per size, after the warm-up
 WARMUP_STEPS, LEAST_STEPS = 2, 3
@@ -70,7 +71,7 @@ def measure_machine(
         raise BudgetError(
             "measuring this machine was stopped from outside, most likely for want of memory",
             where="one training step of the model in the project file",
-            fix="lower pretrain.micro_batch_size or model.context_length, or take a smaller model",
+            fix=SMALLER,
         )
     lines = child.stdout.strip().splitlines()
     nothing = {"error": f"exit code {child.returncode}"}
@@ -153,6 +154,10 @@ def measure(message: Mapping[str, Any]) -> dict[str, Any]:
     reset_peak_memory(device)
     # On a GPU only what the allocator holds counts; without a model that is nothing.
     base = memory_bytes() if device == "cpu" else 0
+    total = total_memory_bytes(device)
+    models = [
+        model for model in models if expected_memory(model, settings, job, base) < total
+    ] or refuse(total)
     steps = []
     for model in models:
         reset_peak_memory(device)
@@ -166,7 +171,7 @@ def measure(message: Mapping[str, Any]) -> dict[str, Any]:
         **chosen,
         "device_name": torch.cuda.get_device_name() if device == "cuda" else processor_name(),
         "matmul_flops_per_second": arithmetic.matmul_flops_per_second,
-        "memory_bytes": total_memory_bytes(device),
+        "memory_bytes": total,
         "bare_memory_bytes": bare,
         "base_memory_bytes": base,
         "steps": steps,
@@ -236,10 +241,31 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an allocator gave up: torch's for the CPU says so in its text only."""
-    words = ("can't allocate memory", "out of memory")
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+def expected_memory(model: Any, settings: Any, job: Job, base: int) -> int:
+    """The plan's estimate before anything is measured, bytes: trying it might take the machine."""
+    from groundup.plan.memory import uncalibrated
+
+    return uncalibrated(
+        model,
+        precision=settings.precision,
+        attention=settings.attention,
+        base_memory_bytes=base,
+        tokens=settings.micro_batch_size * job.context_length,
+        context_length=job.context_length,
+        optimizer=settings.optimizer,
+    ).total
+
+
+def refuse(total: int) -> Any:
+    """Say that nothing fits.
+
+    Raises:
+        BudgetError: always.
+    """
+    raise BudgetError(
+        f"a training step of this model does not fit in the {format_bytes(total)} there are",
+        fix=SMALLER,
+    )
 
 
 def main() -> int:
@@ -252,9 +278,8 @@ def main() -> int:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        fix = "lower pretrain.micro_batch_size or model.context_length, or take a smaller model"
         message = "a training step of this model does not fit in the memory"
-        sys.stdout.write(json.dumps({"error": message, "fix": fix}) + "\n")
+        sys.stdout.write(json.dumps({"error": message, "fix": SMALLER}) + "\n")
         return BudgetError.code
     except KeyboardInterrupt:  # Ctrl-C reaches the whole group; the parent speaks of it
         return 130

@@ -20,6 +20,7 @@ from groundup.model.attention import ATTENTION
 
 ROWS, INNER, COLUMNS = 2048, 256, 1024  # a product of the size a small model makes
 PROBE_SECONDS = 0.5
+LONGEST_KEPT = 1024  # tokens: beyond, attention that keeps its T × T probabilities always lost
 FP32_ERROR = 1e-5  # relative; fp32 products are near 4e-7, bf16 ones near 4e-3
 
 
@@ -92,7 +93,8 @@ def choose_attention(
     def seconds(name: str) -> float:
         return best_seconds(lambda: torch.autograd.grad(ATTENTION[name](q, k, v).sum(), q), device)
 
-    return min(ATTENTION, key=seconds)
+    names = ATTENTION if context_length <= LONGEST_KEPT else {"sdpa"}
+    return min(names, key=seconds)
 
 
 def best_seconds(work: Callable[[], object], device: str) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from groundup.architecture.config import ModelConfig
 from groundup.architecture.counts import training_flops_per_token
 from groundup.artifacts import environment
-from groundup.errors import DivergedError, InputError, Interrupted
+from groundup.errors import BudgetError, DivergedError, InputError, Interrupted
 from groundup.files import remove_temporaries
 from groundup.progress import say
 from groundup.tokens.dataset import TokenDataset
@@ -19,7 +19,7 @@ from groundup.train.checkpoint import load_checkpoint
 from groundup.train.config import Settings
 from groundup.train.loop import Hooks, train
 from groundup.train.precision import autocast
-from groundup.train.resources import reset_peak_memory, use
+from groundup.train.resources import SMALLER, is_out_of_memory, reset_peak_memory, use
 from groundup.train.start import new_state, numerics
 from groundup.train.state import RunState
 
@@ -57,6 +57,7 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job) -> None:
     Raises:
         Interrupted: asked to stop; the same call goes on.
         DivergedError: a loss or gradient is not finite.
+        BudgetError: out of memory.
         StorageError: the disk is full or read-only; the last checkpoint is whole.
     """
     config, settings = ModelConfig.from_dict(job.key["model"]), Settings(**job.key["settings"])
@@ -87,6 +88,15 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job) -> None:
     except DivergedError as error:
         run.finish("failed", error=error.message)
         raise
+    except (MemoryError, RuntimeError) as error:
+        run.close()
+        if not is_out_of_memory(error):
+            raise
+        raise BudgetError(
+            "the memory did not suffice for a training step",
+            where=str(folder),
+            fix=f"{SMALLER}; or end other programs and give the same command again",
+        ) from error
     except BaseException:
         run.close()  # the disk, or we, failed: the checkpoints are what is known
         raise

@@ -10,6 +10,14 @@ from pathlib import Path
 
 from groundup.errors import UserError
 
+SMALLER = "lower pretrain.micro_batch_size or model.context_length, or take a smaller model"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an allocator gave up: torch's for the CPU says so in its text only."""
+    words = ("can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
 
 def pick_device(wanted: str) -> str:
     """``cuda`` or ``cpu``; ``auto`` takes the GPU where there is one.
