@@ -93,6 +93,7 @@ def job(settings=SETTINGS, model=MODEL, *, at_sample=lambda: None):
             "settings": settings.to_dict(),
             "tokens": "1" * 64,
         },
+        settings=settings,
         predicted=dict.fromkeys(measured, 1.0),
         matmul_flops_per_second=1e9,
         evaluate=evaluate,

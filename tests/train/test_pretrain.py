@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from groundup.artifacts import verify
 from groundup.errors import DivergedError, InputError, Interrupted
 from groundup.files import TEMPORARY
 from groundup.track.run import checkpoints, read_lines, read_run
+from groundup.track.verify import verify
 from groundup.train import loop
 from groundup.train.checkpoint import load_checkpoint
 from groundup.train.pretrain import pretrain
@@ -292,5 +292,6 @@ def test_time_is_carried_over_an_interruption(tmp_path):
         for path in checkpoints(folder / "checkpoints")
     ]
     assert all(a["elapsed_seconds"] < b["elapsed_seconds"] for a, b in pairwise(states))
-    assert read_run(folder)["measured"]["duration_seconds"] == states[-1]["elapsed_seconds"]
+    # the last save is part of the duration, and cannot be in the state that it saves
+    assert read_run(folder)["measured"]["duration_seconds"] > states[-1]["elapsed_seconds"]
     assert states[-1]["step_seconds"] <= states[-1]["elapsed_seconds"]

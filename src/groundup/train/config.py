@@ -153,4 +153,16 @@ CHOSEN = (
     "evaluate_every", "checkpoint_every", "sample_every",
 )  # fmt: skip
 
+# What may change without changing a bit of the result: how often is looked at and kept.
+BESIDE_THE_BITS = (
+    "evaluate_every", "evaluation_windows", "checkpoint_every", "keep_checkpoints", "sample_every",
+    "sample_prompt",
+)  # fmt: skip
+
+
+def bits_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a run's bits depend on: what it is named after."""
+    return {name: value for name, value in settings.items() if name not in BESIDE_THE_BITS}
+
+
 SAMPLE_TOKENS = 64  # of the texts that a run writes while it trains

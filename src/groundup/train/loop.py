@@ -95,6 +95,7 @@ def train(
                 log.flush(shown)
                 log.checkpoint()
                 save_checkpoint(folder, state, fingerprint, keep=settings.keep_checkpoints)
+                log.clock()  # the save belongs to the run's duration
             if stopping:
                 raise Interrupted(
                     f"stopped after step {state.step} of {settings.steps}, which is saved",
@@ -204,12 +205,16 @@ class Log:
 
     def checkpoint(self) -> None:
         """Bring the clock up to date and the lines to the disk, before the state is saved."""
+        self.clock()
+        self.run.event(self.state.step, "checkpoint")
+        self.run.flush()
+
+    def clock(self) -> None:
+        """Bring what was measured up to this moment into the state."""
         self.state.elapsed_seconds = self.elapsed_before + time.perf_counter() - self.began
         self.state.peak_memory_bytes = max(
             self.state.peak_memory_bytes, peak_memory_bytes(self.settings.device)
         )
-        self.run.event(self.state.step, "checkpoint")
-        self.run.flush()
 
 
 def to_device(batch: tuple[Any, Any], device: str) -> Iterator[Tensor]:

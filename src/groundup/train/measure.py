@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from groundup.errors import BudgetError, GroundupError, UserError
+from groundup.files import TEMPORARY
 from groundup.plan.candidates import Corpus, Job
 from groundup.progress import say
 from groundup.train.resources import SMALLER, is_out_of_memory, memory_bytes, release_memory
@@ -30,6 +32,7 @@ from groundup.units import format_bytes
 
 MEASURED_SECONDS = 2.5  # of timed steps per size, after the warm-up
 WARMUP_STEPS, LEAST_STEPS = 2, 3
+ORPHAN_SECONDS = 0.5  # between two looks for the parent
 MORE_THAN_MEASURED = 10**6  # steps: the schedule is flat while we measure
 
 
@@ -60,7 +63,8 @@ def measure_machine(
         "scratch": str(scratch),
     }
     child = subprocess.run(
-        [sys.executable, "-m", "groundup.train.measure"],
+        # -P: without it a statistics.py in the user's folder would stand in for Python's.
+        [sys.executable, "-P", "-m", "groundup.train.measure"],
         input=json.dumps(message),
         env={**os.environ, "GROUNDUP_FAULT": ""},  # faults are for the run, not for its rehearsal
         stdout=subprocess.PIPE,
@@ -103,7 +107,7 @@ def measure(message: Mapping[str, Any]) -> dict[str, Any]:
 
     import torch
 
-    from groundup.artifacts import processor_name
+    from groundup.hardware import available_cores, processor_name
     from groundup.plan.candidates import sizes_to_measure
     from groundup.plan.fit import fit_law
     from groundup.plan.laws import read_runs
@@ -204,14 +208,15 @@ def measure_model(config: Any, settings: Any, sample_tokens: int, scratch: Path)
         begin = time.perf_counter()
 
     with torch.no_grad(), autocast(settings.device, settings.precision):
-        causal_loss(state.model, tokens, tokens)
-        synchronize(settings.device)
-        begin = time.perf_counter()
-        causal_loss(state.model, tokens, tokens)
-        synchronize(settings.device)
+        for _ in ("warm-up", "timed"):
+            synchronize(settings.device)
+            begin = time.perf_counter()
+            for micro in tokens.split(settings.micro_batch_size):
+                causal_loss(state.model, micro, micro)
+            synchronize(settings.device)
     forward = time.perf_counter() - begin
 
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=".tmp-measure-") as folder:
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{TEMPORARY}measure-") as folder:
         begin = time.perf_counter()
         save_checkpoint(Path(folder), state, {}, keep=1)
         checkpoint = time.perf_counter() - begin
@@ -234,11 +239,6 @@ def measure_model(config: Any, settings: Any, sample_tokens: int, scratch: Path)
         "seconds_per_checkpoint": checkpoint,
         "seconds_per_sample": sample,
     }
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def expected_memory(model: Any, settings: Any, job: Job, base: int) -> int:
@@ -270,6 +270,8 @@ def refuse(total: int) -> Any:
 
 def main() -> int:
     """Read a job, print its result as one JSON line."""
+    parent = os.getppid()
+    threading.Thread(target=end_with, args=[parent], daemon=True).start()
     try:
         answer = measure(json.load(sys.stdin))
     except GroundupError as error:
@@ -285,6 +287,13 @@ def main() -> int:
         return 130
     sys.stdout.write(json.dumps(answer) + "\n")
     return 0
+
+
+def end_with(parent: int) -> None:
+    """End this process once its parent is gone: it would disturb the next measurement."""
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_SECONDS)
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ from groundup.model.attention import ATTENTION
 ROWS, INNER, COLUMNS = 2048, 256, 1024  # a product of the size a small model makes
 PROBE_SECONDS = 0.5
 LONGEST_KEPT = 1024  # tokens: beyond, attention that keeps its T × T probabilities always lost
-FP32_ERROR = 1e-5  # relative; fp32 products are near 4e-7, bf16 ones near 4e-3
+# Largest error of a product that auto takes, relative to its largest number.
+FP32_ERROR = 1e-5  # fp32 products are near 4e-7, bf16 ones near 4e-3
+BF16_ERROR = 0.02
 
 
 @dataclass(frozen=True)
@@ -41,19 +43,25 @@ def autocast(device: str, precision: str) -> Iterator[None]:
 
 
 def choose_arithmetic(device: str, wanted: str) -> Arithmetic:
-    """Probe matrix products; ``wanted`` is ``auto``, ``bf16`` or ``fp32``."""
+    """Probe matrix products; ``wanted`` is ``auto``, ``bf16`` or ``fp32``.
+
+    Exact fp32 ("highest") is always a candidate; the others are under ``auto`` if their error is
+    within `FP32_ERROR` or `BF16_ERROR`.
+    """
     generator = torch.Generator().manual_seed(0)
     left = torch.randn(ROWS, INNER, generator=generator).to(device)
     right = torch.randn(INNER, COLUMNS, generator=generator).to(device)
     exact = left.double() @ right.double()
+
+    def error(product: Tensor) -> float:
+        return float((product.double() - exact).abs().max() / exact.abs().max())
 
     before = torch.get_float32_matmul_precision()
     rates: dict[tuple[str, str], float] = {}
     # What the project file writes down must not hang on a clock: only auto looks for the faster.
     for setting in ("highest", "medium") if wanted == "auto" else ("highest",):
         torch.set_float32_matmul_precision(setting)
-        error = ((left @ right).double() - exact).abs().max() / exact.abs().max()
-        if error < FP32_ERROR:
+        if setting == "highest" or error(left @ right) < FP32_ERROR:
             rates["fp32", setting] = flops_per_second(lambda: left @ right, device)
     torch.set_float32_matmul_precision(before)
     fp32 = max(rates, key=lambda key: rates[key])
@@ -63,7 +71,8 @@ def choose_arithmetic(device: str, wanted: str) -> Arithmetic:
     rates[bf16] = flops_per_second(lambda: left16 @ right16, device)
     if wanted == "auto":
         # A step is not all products and autocast casts, so a small gain would be lost again.
-        chosen = bf16 if rates[bf16] > 1.5 * rates[fp32] else fp32
+        gains = rates[bf16] > 1.5 * rates[fp32]
+        chosen = bf16 if gains and error(left16 @ right16) < BF16_ERROR else fp32
     else:
         chosen = bf16 if wanted == "bf16" else fp32
     return Arithmetic(*chosen, rates[chosen])

@@ -19,7 +19,7 @@ from groundup.train.checkpoint import load_checkpoint
 from groundup.train.config import Settings
 from groundup.train.loop import Hooks, train
 from groundup.train.precision import autocast
-from groundup.train.resources import SMALLER, is_out_of_memory, reset_peak_memory, use
+from groundup.train.resources import SMALLER, is_out_of_memory, pick_device, reset_peak_memory, use
 from groundup.train.start import new_state, numerics
 from groundup.train.state import RunState
 
@@ -33,6 +33,7 @@ class Job:
 
     Attributes:
         key: what the run is named after and what its bits depend on: model, settings, tokens.
+        settings: all of them, also those the bits do not depend on.
         predicted: the plan's predictions, kept beside the measurements.
         matmul_flops_per_second: this machine's rate, for MFU.
         evaluate: the cheap validation loss inside the run.
@@ -43,6 +44,7 @@ class Job:
 
     name: str
     key: Mapping[str, Any]
+    settings: Settings
     predicted: Mapping[str, Any]
     matmul_flops_per_second: float
     evaluate: Evaluate
@@ -58,9 +60,11 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job) -> None:
         Interrupted: asked to stop; the same call goes on.
         DivergedError: a loss or gradient is not finite.
         BudgetError: out of memory.
+        UserError: the plan was made for a GPU and there is none here.
         StorageError: the disk is full or read-only; the last checkpoint is whole.
     """
-    config, settings = ModelConfig.from_dict(job.key["model"]), Settings(**job.key["settings"])
+    config, settings = ModelConfig.from_dict(job.key["model"]), job.settings
+    pick_device(settings.device)
     fingerprint = {
         **job.key,
         "tokenizer": dataset.tokenizer_hash,
@@ -148,7 +152,7 @@ def open_run(folder: Path, job: Job, state: RunState, fingerprint: Mapping[str, 
             "name": folder.name,
             "stage": "pretrain",
             "project": job.name,
-            "config": {"model": job.key["model"], "settings": job.key["settings"]},
+            "config": {"model": job.key["model"], "settings": job.settings.to_dict()},
             "inputs": {"tokens": job.key["tokens"]},
             "fingerprint": dict(fingerprint),
             "predicted": dict(job.predicted),

@@ -8,6 +8,7 @@ import gc
 import sys
 from pathlib import Path
 
+from groundup import hardware
 from groundup.errors import UserError
 
 SMALLER = "lower pretrain.micro_batch_size or model.context_length, or take a smaller model"
@@ -80,14 +81,15 @@ def memory_bytes() -> int:
 
 
 def total_memory_bytes(device: str) -> int:
-    """Memory of the device a model must fit in."""
+    """Memory of the device a model must fit in; of the container, where that has less."""
     if device == "cuda":
         import torch
 
         return int(torch.cuda.get_device_properties(0).total_memory)
-    for line in Path("/proc/meminfo").read_text().splitlines():
+    for line in (hardware.ROOT / "proc/meminfo").read_text().splitlines():
         if line.startswith("MemTotal"):
-            return int(line.split()[1]) * 1024
+            total = int(line.split()[1]) * 1024
+            return min(total, hardware.memory_limit_bytes() or total)
     raise OSError("no MemTotal in /proc/meminfo")
 
 

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from groundup.model.transformer import Transformer
+from groundup.track.run import EMPTY_CHAIN, chain_loss
 from groundup.train.optimizers.groups import Optimizers, optimizer_tensors
-
-EMPTY_CHAIN = hashlib.sha256(b"").hexdigest()
 
 
 @dataclass
@@ -41,9 +40,8 @@ class RunState:
     peak_memory_bytes: int = 0
 
     def record_loss(self, step: int, loss: float) -> None:
-        """Chain one step's loss (hexadecimal: every bit of it)."""
-        link = f"{self.loss_chain} {step} {loss.hex()}"
-        self.loss_chain = hashlib.sha256(link.encode()).hexdigest()
+        """Chain one step's loss."""
+        self.loss_chain = chain_loss(self.loss_chain, step, loss)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Weights and optimizer states by name: one group per file of a checkpoint."""
