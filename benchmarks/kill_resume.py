@@ -30,9 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from groundup.artifacts import verify
 from groundup.files import TEMPORARY
 from groundup.track.run import checkpoints, read_lines, read_run
+from groundup.track.verify import verify
 
 PROJECT = """\
 # Everything that a clock or a probe would choose is written down.
