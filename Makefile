@@ -22,7 +22,6 @@ slow: $(VENV)/.test
 
 prove: $(VENV)/.test
 	$(BIN)/python -m pytest -m prove
-	$(BIN)/python benchmarks/kill_resume.py --kills 100
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

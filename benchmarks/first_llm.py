@@ -1,9 +1,10 @@
 """The quickstart measured: bits per byte, yardsticks, parse rate, prediction errors.
 
 Runs `groundup run` on a copy of examples/first-llm (or goes on in --work) and prints what its
-artifacts say. With --tokens the size is fixed at 4 x 256 and the run is as long as asked, which is the
-target of the first release: after 3.8 million tokens at most 1.35 bits per byte on the test split, and
-below `xz -9`.
+artifacts say. With --tokens the size is fixed at 4 x 256 and the run is as long as asked, which is
+the
+target of the first release: after 3.8 million tokens at most 1.35 bits per byte on the test split,
+and below `xz -9`.
 
     python benchmarks/first_llm.py --work /tmp/first-llm
     python benchmarks/first_llm.py --work /tmp/long --tokens 3800000

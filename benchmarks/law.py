@@ -1,6 +1,6 @@
 """How well the small-scale law predicts runs that it has not seen: each left out in turn.
 
-    python benchmarks/law.py
+python benchmarks/law.py
 """
 
 import json

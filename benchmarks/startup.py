@@ -32,8 +32,8 @@ def main() -> None:
     bare = medians["python -c pass"]
     for name, times in seconds.items():
         low, high = min(times[1:]), max(times[1:])
-        print(f"{name:18}  {medians[name]:.3f} s  ({low:.3f}-{high:.3f})  {medians[name] / bare:.1f}x")
-    print(json.dumps({"median_seconds": medians}))
+        print(f"{name:18}  {medians[name]:.3f} s  ({low:.3f}-{high:.3f})  {medians[name] /
+    bare:.1f}x") print(json.dumps({"median_seconds": medians}))
 
 
 if __name__ == "__main__":

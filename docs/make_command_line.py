@@ -28,7 +28,7 @@ project up to their stage and print what it found. Stages that are done are not 
 
 **Streams.** Results go to standard output: tables for people, or with `--json` one JSON object on
 one line. Progress and errors go to standard error. On a terminal progress is a bar, elsewhere a
-line every ten seconds.
+line every ten seconds. Nobody has to read it: a run goes on when standard error is closed.
 
 **Exit codes.**
 
@@ -37,13 +37,15 @@ line every ten seconds.
 | 0 | done |
 | 1 | a bug in groundup |
 | 2 | something to mend on your side: file, option, input, disk, budget; or `verify` found damage |
-| 130 | interrupted; what was done is saved |
+| 130 | interrupted (Ctrl-C, SIGTERM, a closed terminal); what was done is saved |
 
 **Errors** have up to three lines: what is wrong, where, and what to do about it.
 
 **JSON of a run.** The last line of `groundup run DIR --json` is an object with `status`, `built`
 and `skipped` (names of stages) and `report` (the path of the HTML file). Stage commands add `path`
-and `result`, the record of that stage.
+and `result`, the record of that stage. `status` is `finished`, `interrupted` (exit code 130), or
+`failed`: then the object has `error`, `where` and `fix`, the three lines of the message, and for a
+project file with mistakes `problems`, a list of them.
 
 **Environment variables.**
 

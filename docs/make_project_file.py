@@ -29,13 +29,13 @@ a file in which every key stands with its meaning.
 project:
   name: letters
 data:
-  input: [letters, notes/diary.txt]   # relative to the folder of the file
+  input: [letters, notes/diary.txt]   # relative to the project folder
 plan:
   budget: 1h30m
 ```
 
-**Another file.** `--config FILE` reads another file of the same folder, so that one folder can hold
-several variants; they share what they have in common.
+**Another file.** `--config FILE` reads another file (a relative path begins in the folder), so that
+one folder can hold several variants; they share what they have in common.
 
 **Overrides.** `key=value` after a command replaces one value for that command only, for example
 `groundup run . plan.budget=10m`. The value is read as YAML; `plan.budget=` sets null. An override

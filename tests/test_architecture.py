@@ -17,7 +17,7 @@ SOURCE = Path(groundup.__file__).parent
 
 # The drawing of the house: the design's section 2, docs/architecture.md.
 FLOORS = (
-    {"errors", "units", "files", "progress", "section", "yaml12", "findings"},
+    {"errors", "units", "files", "progress", "section", "yaml12", "findings", "hardware"},
     {"artifacts", "tables", "charts", "track"},
     {"architecture", "data"},
     {"plan", "tokenizer"},

@@ -5,17 +5,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundup.artifacts import MANIFEST, Store, read_artifact, seal, verify
+from groundup import artifacts
+from groundup.artifacts import MANIFEST, Store, read_artifact, require_whole, seal
 from groundup.errors import CorruptError, StorageError
+from groundup.track.verify import verify
 
 
-def build(store, config, calls, text="hello", inputs=None):
+def build(store, config, calls, text="hello", inputs=None, version=1):
     def make(folder):
         calls.append(config)
         (folder / "text.txt").write_text(text)
         return {"n_bytes": len(text)}
 
-    return store.build("corpus", "demo", version=1, config=config, inputs=inputs or {}, make=make)
+    return store.build(
+        "corpus", "demo", version=version, config=config, inputs=inputs or {}, make=make
+    )
 
 
 def test_same_inputs_and_config_make_nothing(tmp_path):
@@ -33,8 +37,9 @@ def test_a_changed_value_version_or_input_makes_another(tmp_path):
         build(store, {"a": 1}, calls)[0].path,
         build(store, {"a": 2}, calls)[0].path,
         build(store, {"a": 1}, calls, inputs={"x": "0" * 64})[0].path,
+        build(store, {"a": 1}, calls, version=2)[0].path,
     }
-    assert len(paths) == 3
+    assert len(paths) == len(calls) == 4
 
 
 def test_content_hash_depends_on_files_alone(tmp_path):
@@ -56,7 +61,7 @@ def test_a_failed_make_leaves_nothing(tmp_path):
 
 
 def test_a_truncated_file_is_made_again(tmp_path, capsys):
-    store, calls = Store(tmp_path), []
+    store, calls = Store(tmp_path / "artifacts"), []
     artifact, _ = build(store, {}, calls)
     (artifact.path / "text.txt").write_text("he")
     _, built = build(store, {}, calls)
@@ -65,12 +70,23 @@ def test_a_truncated_file_is_made_again(tmp_path, capsys):
     assert verify(tmp_path) == (2, [])
 
 
-def test_verify_names_the_bad_file(tmp_path):
+def test_one_flipped_bit_is_not_used(tmp_path):
     artifact, _ = build(Store(tmp_path), {}, [])
-    assert verify(tmp_path) == (2, [])
+    require_whole(artifact.path)
     (artifact.path / "text.txt").write_text("hellO")
-    _, bad = verify(tmp_path)
-    assert bad == [f"{artifact.path / 'text.txt'}: SHA-256 differs"]
+    with pytest.raises(CorruptError, match=r"text\.txt: SHA-256 differs") as caught:
+        require_whole(artifact.path)
+    assert caught.value.where == str(artifact.path)
+    assert "`groundup run` makes it again" in caught.value.fix
+
+
+def test_a_long_check_is_said(tmp_path, capsys, monkeypatch):
+    artifact, _ = build(Store(tmp_path), {}, [])
+    require_whole(artifact.path)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(artifacts, "SAID_FROM_BYTES", 4)
+    require_whole(artifact.path)
+    assert f"checking {artifact.path.name}" in capsys.readouterr().err
 
 
 @given(position=st.integers(min_value=0), bit=st.integers(0, 7))
@@ -97,12 +113,6 @@ def test_a_later_format_is_refused_with_a_way_out(tmp_path):
     (artifact.path / MANIFEST).write_text(json.dumps(seal(manifest)))
     with pytest.raises(CorruptError, match="format version 99"):
         read_artifact(artifact.path)
-
-
-def test_verify_names_an_edited_run_record(tmp_path):
-    record = seal({"status": "finished", "final_hash": "abc"})
-    (tmp_path / "run.json").write_text(json.dumps({**record, "final_hash": "abd"}))
-    assert verify(tmp_path) == (1, [f"{tmp_path / 'run.json'}: its own hash does not match"])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")

@@ -22,10 +22,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from groundup.files import lock
-from groundup.stages import LOCK
+from groundup.files import LOCK, TEMPORARY, lock
 from groundup.tables import print_json
 from groundup.train.checkpoint import checkpoint_name
+from tests.mounts import no_mounts
 from tests.projects import (
     STEPS,
     Ended,
@@ -58,7 +58,11 @@ def project(tmp_path: Path) -> Path:
 
 def refused(result: Ended, *said: object, code: int = 2) -> list[str]:
     """The lines of the message, which must hold each of ``said``."""
-    assert (result.code, result.out) == (code, ""), result.err
+    assert result.code == code, result.err
+    if result.out:  # --json
+        assert result.out.count("\n") == 1
+        assert result.json["status"] == "failed"
+        assert f"error: {result.json['error']}\n" in result.err
     assert "Traceback" not in result.err
     _, error, message = result.err.rpartition("error: ")
     assert error, result.err
@@ -321,9 +325,59 @@ def test_a_tokenizer_that_did_not_make_the_tokens_is_refused(copy_of: Path) -> N
     text = path.read_text()
     path.write_text(text[:-1] + " ")  # another hash, the same size
     ended = here("evaluate", "--project", copy_of, "evaluate.n_completions=2")
-    refused(ended, "the tokenizer does not match the tokens", artifact(copy_of, "tokens"))
+    refused(ended, "tokenizer.json: SHA-256 differs", path.parent, "`groundup run` makes it again")
     path.write_text(text)
     assert here("evaluate", "--project", copy_of, "evaluate.n_completions=2").code == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "stage"),
+    [
+        ("tokens", "train.bin", "pretrain"),
+        ("tokenizer", "tokenizer.json", "pretrain"),
+        ("tokens", "validation.bin", "evaluate"),
+        ("tokenizer", "tokenizer.json", "export"),
+    ],
+)
+def test_nothing_is_made_from_a_file_with_a_flipped_bit(
+    copy_of: Path, kind: str, name: str, stage: str
+) -> None:
+    path = artifact(copy_of, kind) / name
+    flip_bit(path, 50)
+    done = here("run", copy_of, "--json")
+    assert done.code == 0  # nothing is to be made: nothing is read
+    result = {"pretrain": "runs", "evaluate": "artifacts/evaluation", "export": "artifacts/export"}
+    shutil.rmtree(copy_of / result[stage])
+    refused(here("run", copy_of), f"{name}: SHA-256 differs", path.parent, "remove this folder")
+    shutil.rmtree(path.parent)
+    assert here("run", copy_of).code == 0
+
+
+def test_text_that_changes_while_it_is_read_is_not_kept_under_the_old_name(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from groundup.data import corpus
+
+    real = corpus.build_corpus
+
+    def changes(*given: object) -> object:
+        next((project / "text").iterdir()).write_text("another text, as long as need be\n" * 9)
+        return real(*given)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus, "build_corpus", changes)
+        refused(here("data", "--project", project), "the text changed while it was read", "text")
+    assert not list(project.glob("artifacts/corpus/*"))
+    assert here("data", "--project", project).code == 0
+
+
+def test_only_our_own_leftovers_are_cleared(project: Path) -> None:
+    theirs = [project / ".tmp-mine", project / f"{TEMPORARY}looks-like-ours"]
+    ours = [project / "artifacts" / "tokens" / f"{TEMPORARY}a", project / f"artifacts/{TEMPORARY}b"]
+    for folder in (*theirs, *ours):
+        folder.mkdir(parents=True)
+    assert here("data", "--project", project).code == 0
+    assert [folder.exists() for folder in (*theirs, *ours)] == [True, True, False, False]
 
 
 # Two at once, and stopping
@@ -340,7 +394,7 @@ def test_ctrl_c_while_reading_text_leaves_nothing_half_made(project: Path) -> No
     words = command("run", project, "data.input=stdlib")
     with subprocess.Popen(words, stderr=subprocess.PIPE, env=environment()) as process:
         corpus = project / "artifacts" / "corpus"
-        while not list(corpus.glob(".tmp-*/documents.parquet")) and process.poll() is None:
+        while not list(corpus.glob(f"{TEMPORARY}*/documents.parquet")) and process.poll() is None:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
@@ -382,7 +436,7 @@ def mount(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
             or shutil.which("mount") is None
             or subprocess.run(words, capture_output=True, check=False).returncode
         ):
-            pytest.skip("mounting a disk needs more rights than this process has")
+            no_mounts()
         made.append(disk)
         return disk
 
@@ -428,7 +482,7 @@ def test_a_disk_that_is_full_from_the_start_loses_nothing(
     project = small_project(disk / "project", n_files=12)
     (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - free_bytes))
     refused(here("tokenizer", "--project", project), "the disk is full", project)
-    assert not list(project.rglob(".tmp-*"))
+    assert not list(project.rglob(f"{TEMPORARY}*"))
     (disk / "ballast").unlink()
     assert here("tokenizer", "--project", project).code == 0
 

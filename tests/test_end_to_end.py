@@ -145,6 +145,17 @@ def test_another_learning_rate_trains_again_and_measures_no_machine(copy_of: Pat
     assert len(hashes) == 2
 
 
+def test_how_often_a_run_is_looked_at_and_kept_trains_nothing_again(copy_of: Path) -> None:
+    changed = (
+        "pretrain.keep_checkpoints=1",
+        "pretrain.sample_every=7",
+        "pretrain.evaluate_every=9",
+    )
+    done = here("run", copy_of, *changed, "--json").json
+    assert "pretrain" in done["skipped"]
+    assert set(done["built"]) <= {"plan", "report"}
+
+
 def test_another_file_of_text_begins_at_the_data(copy_of: Path) -> None:
     (copy_of / "text" / "one_more.py").write_text("# a quite different file\n" + "x = [1, 2]\n" * 9)
     done = here("tokenizer", "--project", copy_of, "--json").json
@@ -269,3 +280,40 @@ def test_the_tiny_example_runs_on_a_copy_of_its_folder(tmp_path: Path) -> None:
     os.truncate(artifact(folder, "tokens") / "train.bin", 10)
     mended = here("run", folder, "--config", "tiny.yaml", "--json").json
     assert mended["built"] == ["tokens"]
+
+
+def test_generate_uses_the_model_that_the_project_file_leads_to(copy_of: Path) -> None:
+    first = artifact(copy_of, "export")
+    assert here("run", copy_of, "pretrain.learning_rate=0.01").code == 0  # a newer export
+    given: list[Any] = ["generate", "def a(", "--project", copy_of, "--max-new-tokens", 4, "--json"]
+    exact = here(*given, "--config", "tiny.yaml", "generate.temperature=0.5")
+    assert (exact.code, exact.err) == (0, "")
+    assert exact.json["model"] == str(first)
+    assert exact.json["temperature"] == 0.5
+    other = here(*given, "pretrain.learning_rate=0.01")
+    assert (other.err, other.json["model"] != str(first)) == ("", True)
+    newest = here(*given, "pretrain.learning_rate=0.04")
+    assert newest.json["model"] == other.json["model"]
+    assert f"using the newest, {other.json['model']}" in newest.err
+
+
+def test_a_new_price_trains_nothing_and_is_in_the_record(copy_of: Path) -> None:
+    done = here("run", copy_of, "plan.price_per_hour=36", "plan.watts=1000", "--json")
+    assert done.json["built"] == ["plan", "report"]
+    record = run_record(copy_of)
+    for figures in (record["predicted"], record["measured"]):
+        seconds = figures["duration_seconds"]
+        assert figures["cost_usd"] == pytest.approx(seconds / 100)
+        hours = seconds / 3600
+        assert hours <= figures["energy_kwh"] < 2 * hours  # with the building's share
+    again = here("run", copy_of, "plan.price_per_hour=36", "plan.watts=1000", "--json")
+    assert again.json["built"] == []
+    assert here("verify", copy_of).code == 0
+
+
+def test_the_export_draws_like_the_project(finished: Finished) -> None:
+    folder = artifact(finished.folder, "export")
+    found = json.loads((folder / "generation_config.json").read_text())
+    assert {key: found[key] for key in ("do_sample", "temperature", "top_p")} == {
+        "do_sample": True, "temperature": 0.8, "top_p": 0.95,
+    }  # fmt: skip

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from groundup import files
 from groundup.errors import InputError, LockedError, StorageError
 from groundup.files import (
+    LOCK,
     TEMPORARY,
     atomic_folder,
     canonical_json,
     hash_file,
     hash_json,
     lock,
+    lock_holder,
     read_json,
     remove_temporaries,
     storage_errors,
@@ -164,6 +166,34 @@ def test_a_read_only_folder_says_so(tmp_path: Path, code: int) -> None:
     with refused as caught, storage_errors(tmp_path):
         raise OSError(code, os.strerror(code))
     assert caught.value.where == str(tmp_path)
+
+
+def test_a_refusal_that_names_a_file_elsewhere_is_not_ours(tmp_path: Path) -> None:
+    mine, theirs = tmp_path / "work" / "made", tmp_path / "text" / "a.txt"
+    for refused in (PermissionError(errno.EACCES, "no", str(theirs)), PermissionError(13, "no")):
+        with pytest.raises(PermissionError), atomic_folder(mine):
+            raise refused
+    with pytest.raises(PermissionError), storage_errors(mine):
+        raise PermissionError(errno.EACCES, "no", str(theirs))
+    assert names(mine.parent) == []
+
+
+@pytest.mark.parametrize("place", ["work/made/x", "work", "work/beside"])
+def test_a_refusal_that_names_our_own_place_is_ours(tmp_path: Path, place: str) -> None:
+    refused = pytest.raises(StorageError, match="read-only or not allowed")
+    with refused, atomic_folder(tmp_path / "work" / "made"):
+        raise PermissionError(errno.EACCES, "no", str(tmp_path / place))
+    for code in (errno.EROFS, errno.ENOSPC):  # reading never ends so
+        with pytest.raises(StorageError), atomic_folder(tmp_path / "work" / "made"):
+            raise OSError(code, "no")
+
+
+def test_who_holds_a_lock_is_told_without_taking_it(tmp_path: Path) -> None:
+    path = tmp_path / LOCK
+    assert lock_holder(path) is None
+    with lock(path):
+        assert f"pid {os.getpid()} on " in str(lock_holder(path))
+    assert lock_holder(path) is None
 
 
 def test_other_errors_of_the_system_pass_through(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +12,23 @@ import time
 
 import pytest
 from benchmarks import kill_resume
+
+from groundup.files import TEMPORARY
+from groundup.track.verify import verify
+from tests.projects import STEPS, command, environment, groundup, run_record, small_project
+
+MORE_KILLS = 3
+RESULTS = {  # stage → what is there when it is done, in order
+    "data": "artifacts/corpus/*/manifest.json",
+    "tokenizer": "artifacts/tokenizer/*/manifest.json",
+    "tokens": "artifacts/tokens/*/manifest.json",
+    "machine": "artifacts/machine/*/manifest.json",
+    "plan": "artifacts/plan/*/manifest.json",
+    "pretrain": f"runs/*/checkpoints/step-{STEPS:08d}",
+    "evaluate": "artifacts/evaluation/*/manifest.json",
+    "export": "artifacts/export/*/manifest.json",
+    "report": "artifacts/report/*/manifest.json",
+}
 
 QUICK = (
     kill_resume.PROJECT.replace("steps: 160", "steps: 60")
@@ -53,8 +72,17 @@ def test_a_run_stopped_and_killed_at_known_places_ends_with_the_same_bits(tmp_pa
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_no_bit(tmp_path):
+    kills_change_no_bit(tmp_path, 20)
+
+
+@pytest.mark.prove
+def test_a_hundred_kills_at_random_moments_change_no_bit(tmp_path):
+    kills_change_no_bit(tmp_path, 100)
+
+
+def kills_change_no_bit(work, n_kills):
     done = subprocess.run(
-        [sys.executable, kill_resume.__file__, "--kills", "20", "--work", str(tmp_path)],
+        [sys.executable, kill_resume.__file__, "--kills", str(n_kills), "--work", str(work)],
         stdout=subprocess.PIPE,
         text=True,
         check=False,
@@ -62,6 +90,60 @@ def test_twenty_kills_at_random_moments_change_no_bit(tmp_path):
     )
     assert done.returncode == 0, done.stdout
     summary = json.loads(done.stdout.splitlines()[-1])
-    assert summary["kills"] == 20
+    assert summary["kills"] == n_kills
     assert summary["equal"] == summary["runs"] >= 1
     assert summary["differing"] == []
+
+
+@pytest.mark.slow
+def test_a_kill_in_every_stage_of_a_whole_run_changes_no_bit(tmp_path):
+    """At a random moment of each stage, and the process alone: what it started must not harm."""
+    undisturbed, folder = (small_project(tmp_path / name) for name in ("undisturbed", "killed"))
+    first = groundup("run", undisturbed)
+    assert first.code == 0, first.err
+    seconds = {
+        stage: float(said) for stage, said in re.findall(r"(\w+): done in (\S+) s", first.err)
+    }
+    chance, log = random.Random(1), tmp_path / "log"
+    before = None
+    for stage, place in RESULTS.items():
+        while not killed(folder, before, chance.uniform(0, 1.2 * seconds.get(stage, 60)), log):
+            whole(folder, undisturbed)  # it was quicker: once more
+            for result in folder.glob(place):
+                shutil.rmtree(result.parent)
+        before = place
+    for _ in range(MORE_KILLS):  # from the start of the process on, with several things to make
+        for place in chance.sample(sorted(RESULTS.values()), 4):
+            for result in folder.glob(place):
+                shutil.rmtree(result.parent)
+        killed(folder, None, chance.uniform(0, sum(seconds.values())), log)
+
+    ended = groundup("run", folder, "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json["status"] == "finished"
+    whole(folder, undisturbed)
+
+
+def killed(folder, before, delay, log):
+    """Run the project and kill it ``delay`` seconds after ``before`` is there; False: it ended."""
+    with log.open("ab") as said:
+        process = subprocess.Popen(
+            command("run", folder), stdout=said, stderr=said, env=environment()
+        )
+    while before and not list(folder.glob(before)) and process.poll() is None:
+        time.sleep(0.005)
+    try:
+        process.wait(delay)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    code = process.wait()
+    assert code in (0, -signal.SIGKILL), log.read_text()
+    return code != 0
+
+
+def whole(folder, undisturbed):
+    """Nothing is damaged or left behind, and the bits are those of an undisturbed run."""
+    assert run_record(folder)["status"] == "finished"
+    assert run_record(folder)["final_hash"] == run_record(undisturbed)["final_hash"]
+    assert verify(folder)[1] == []
+    assert not list(folder.rglob(f"{TEMPORARY}*"))

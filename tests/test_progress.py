@@ -65,3 +65,31 @@ def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -
     assert "training" in seen
     assert "100.0 %" in seen
     assert "a sample: [/red] {x}" in seen
+
+
+class Broken(Terminal):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    terminal = False
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_work_goes_on_where_nobody_listens(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    stream = Broken()
+    stream.terminal = terminal
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for listener in (stream, closed, None):
+        monkeypatch.setattr("sys.stderr", listener)
+        say("hello")
+        with progress("training", 10, "tokens") as job:
+            clock[0] += 60
+            job.advance(10)
+            job.say("above")

@@ -255,3 +255,15 @@ def test_the_schema_knows_every_key_and_its_text() -> None:
     assert '"string"' in kinds
     assert '"minimum": 0' in kinds
     assert found["additionalProperties"] is False
+
+
+def test_a_file_from_elsewhere_does_not_move_the_project(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    file = tmp_path / "conf" / "tiny.yaml"
+    file.write_text("project: {seed: 2}")
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for place, config in ((tmp_path, "conf/tiny.yaml"), (folder, str(file))):
+        project = load_project(place, config)
+        assert (project.folder, project.project.seed) == (place.resolve(), 2)
+    assert load_project(file).folder == file.parent.resolve()

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from groundup.artifacts import MANIFEST, Store
+from groundup.artifacts import MANIFEST, Store, require_whole
 from groundup.errors import InputError
 from groundup.files import hash_file, read_json
+from groundup.progress import say
 
 if TYPE_CHECKING:
     from groundup.model.transformer import Transformer
@@ -45,8 +46,13 @@ def load_model(path: Path | str) -> Transformer:
     from groundup.train.checkpoint import load_model_weights
 
     folder = find_model(Path(path))
-    load = load_model_weights if is_checkpoint(folder) else load_exported
-    return load(folder).eval()
+    if is_checkpoint(folder):
+        return load_model_weights(folder)  # which checks its hashes
+    for artifact in (folder, folder.parent):  # a model may lie one level down
+        if (artifact / MANIFEST).is_file():
+            require_whole(artifact)
+            break
+    return load_exported(folder).eval()
 
 
 def load_tokenizer(path: Path | str) -> Tokenizer:
@@ -80,6 +86,43 @@ def find_model(path: Path) -> Path:
         "there is no model here",
         where=str(path),
         fix=f"`groundup run {path}` trains one; or name an exported model, a run or a checkpoint",
+    )
+
+
+def find_project_model(project: Project) -> Path:
+    """The folder of the model that a project file leads to.
+
+    Best is the export of its finished run, then that run's last checkpoint. Where neither is there
+    it is the newest model of the project's name, and standard error says which.
+
+    Raises:
+        InputError: there is no model of that name.
+    """
+    from groundup.stages import finished_training
+
+    name, trained = project.project.name, finished_training(project)
+    exports = [
+        artifact
+        for artifact in Store(project.folder / ARTIFACTS).all()
+        if artifact.kind == "export" and artifact.path.name.rpartition("-")[0] == name
+    ]
+    if trained is not None:
+        for artifact in reversed(exports):
+            if artifact.manifest["inputs"].get("pretrain") == trained.content_hash:
+                return artifact.path
+        return find_model(trained.path)
+    runs = sorted((project.folder / RUNS).glob("*/run.json"), key=_modified, reverse=True)
+    runs = [run for run in runs if run.parent.name.rpartition("-")[0] == name]
+    newest = [artifact.path for artifact in reversed(exports)]
+    newest += [folder for run in runs for folder in _newest_checkpoint(run.parent)]
+    for folder in newest:
+        say(f"no finished model of exactly this project file; using the newest, {folder}")
+        return folder
+    raise InputError(
+        f"there is no model here of the project {name!r}",
+        where=str(project.folder),
+        fix=f"`groundup run {project.folder}` trains one; or name another file with --config, "
+        "or a model with --model",
     )
 
 

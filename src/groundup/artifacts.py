@@ -3,8 +3,8 @@
 ``<root>/<kind>/<name>-<key12>/manifest.json`` beside the files. The key is a hash of the kind, the
 stage's own version, its resolved config and the *content* hashes of its inputs: same inputs and
 same config, nothing to do. A folder appears under its name only when it is whole
-(`files.atomic_folder`). Checkpoints and exported models use the same manifest, so one `verify`
-reads them all.
+(`files.atomic_folder`). Checkpoints and exported models use the same manifest, so one
+`verify` (track/verify.py) reads them all.
 """
 
 from __future__ import annotations
@@ -33,10 +33,13 @@ from groundup.files import (
     remove_temporaries,
     storage_errors,
 )
+from groundup.hardware import available_cores, processor_name, visible_gpus
 from groundup.progress import say
+from groundup.units import format_bytes
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
+SAID_FROM_BYTES = 10**9  # about a second of hashing
 
 
 @dataclass(frozen=True)
@@ -132,14 +135,14 @@ class Store:
         found = [self.read(manifest.parent) for manifest in self.root.glob(f"*/*/{MANIFEST}")]
         yield from sorted(
             (artifact for artifact in found if artifact is not None),
-            key=lambda artifact: str(artifact.manifest["finished_at"]),
+            key=_finished,
         )
 
     def latest(self, kind: str) -> Artifact | None:
         """The last finished artifact of a kind, by its manifest (never by a link)."""
         return max(
             (artifact for artifact in self.all() if artifact.kind == kind),
-            key=lambda artifact: str(artifact.manifest["finished_at"]),
+            key=_finished,
             default=None,
         )
 
@@ -156,6 +159,11 @@ class Store:
             say(f"ignoring a damaged artifact: {path} ({error})")
             return None
         return artifact
+
+
+def _finished(artifact: Artifact) -> tuple[str, int]:
+    """When: to the second, and then as the disk has it."""
+    return str(artifact.manifest["finished_at"]), (artifact.path / MANIFEST).stat().st_mtime_ns
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
@@ -198,36 +206,24 @@ def read_artifact(path: Path) -> Artifact:
     return Artifact(path, manifest)
 
 
-def verify(path: Path) -> tuple[int, list[str]]:
-    """Check every manifest, file, tensor and run record under ``path``.
+def require_whole(folder: Path) -> None:
+    """Refuse a folder whose files are not the ones its manifest was written for.
 
-    Returns:
-        how many files were checked, and one line per bad one.
+    Reads every byte: for places where something long or lasting is about to be made from it.
+
+    Raises:
+        CorruptError: the manifest or a file is damaged, each named.
     """
-    checked, bad = 0, []
-    for record in sorted(path.rglob("run.json")):
-        checked += 1
-        try:
-            if not is_sealed(read_json(record)):
-                bad.append(f"{record}: its own hash does not match")
-        except GroundupError as error:
-            bad.append(f"{record}: {error.message}")
-    for manifest in sorted(path.rglob(MANIFEST)):
-        if TEMPORARY in str(manifest.relative_to(path)):
-            continue  # unfinished work of a killed process; never read, removed by the next run
-        checked += 1
-        try:
-            files = read_artifact(manifest.parent).manifest["files"]
-        except GroundupError as error:
-            bad.append(f"{manifest}: {error.message}")
-            continue
-        for name, entry in files.items():
-            checked += 1
-            bad.extend(
-                f"{manifest.parent / name}: {why}"
-                for why in check_file(manifest.parent / name, entry)
-            )
-    return checked, bad
+    n_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if n_bytes > SAID_FROM_BYTES:
+        say(f"checking {folder.name} ({format_bytes(n_bytes)}) before it is used")
+    problems = damage(folder)
+    if problems:
+        raise CorruptError(
+            f"not as it was written: {'; '.join(problems)}",
+            where=str(folder),
+            fix="remove this folder; `groundup run` makes it again (or copy it again)",
+        )
 
 
 def damage(folder: Path) -> list[str]:
@@ -299,20 +295,11 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor_name(),
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
+        "gpus": visible_gpus(),
+        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "packages": packages,
     }
-
-
-def processor_name() -> str:
-    """The processor's model as the kernel names it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def now() -> str:

@@ -23,12 +23,17 @@ from typing import Any
 
 from groundup.errors import InputError, LockedError, StorageError
 
-TEMPORARY = ".tmp-"  # every unfinished file or folder of ours starts with this
+TEMPORARY = ".groundup-tmp-"  # every unfinished file or folder of ours starts with this
+LOCK = ".groundup.lock"  # in the project folder: whoever holds it may write there
 
 
 @contextlib.contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into a StorageError that says what to do."""
+def storage_errors(path: Path, *, reads: bool = False) -> Iterator[None]:
+    """Turn the operating system's refusals to write ``path`` into a StorageError with a way out.
+
+    A refusal that names another place passes through; so does, where the block also ``reads``
+    files of other people, one that names none.
+    """
     try:
         yield
     except Exception as error:
@@ -43,7 +48,8 @@ def storage_errors(path: Path) -> Iterator[None]:
                 where=str(path),
                 fix="free some space and give the same command again: finished work is kept",
             ) from error
-        if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        refused = number in (errno.EACCES, errno.EPERM) and is_about(error, path, reads)
+        if refused or number == errno.EROFS:
             raise StorageError(
                 "cannot write here (read-only or not allowed)",
                 where=str(path),
@@ -58,6 +64,15 @@ def os_error_number(error: Exception) -> int | None:
         return error.errno
     said = re.search(r"\(os error (\d+)\)", str(error))
     return int(said[1]) if said else None
+
+
+def is_about(error: Exception, path: Path, reads: bool) -> bool:
+    """Whether the file that ``error`` names is ``path``, beside or below it, or a folder above."""
+    named = getattr(error, "filename", None)
+    if not isinstance(named, str | bytes | os.PathLike):
+        return not reads
+    found, folder = Path(os.path.abspath(os.fsdecode(named))), Path(os.path.abspath(path.parent))
+    return found.is_relative_to(folder) or folder.is_relative_to(found)
 
 
 def nearest_folder(path: Path) -> Path:
@@ -118,8 +133,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
-        try:
+    try:
+        with storage_errors(path, reads=True):
             yield temporary
+        with storage_errors(path):
             temporary.chmod(0o755)
             for file in sorted(temporary.rglob("*")):
                 fsync_folder(file) if file.is_dir() else fsync_file(file)
@@ -132,9 +149,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             else:
                 os.replace(temporary, path)
             fsync_folder(path.parent)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def remove_temporaries(folder: Path) -> None:
@@ -181,6 +198,21 @@ def hash_file(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def lock_holder(path: Path) -> str | None:
+    """Who holds the lock ``path`` now, or None: for those that only read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "unknown process"
+    finally:
+        os.close(descriptor)
+    return None
 
 
 @contextlib.contextmanager

@@ -1,15 +1,18 @@
 """The one progress display: a bar on a terminal, plain lines elsewhere, always on standard error.
 
-Progress never shares a stream with results: standard output belongs to tables and ``--json``.
+Progress never shares a stream with results: standard output belongs to tables and ``--json``. Nor
+does it ever end a run: where nobody listens any more (a closed terminal, ``| head``), it is silent.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 from groundup.units import format_count, format_duration
 
@@ -22,7 +25,39 @@ PLAIN_LINE_SECONDS = 10.0  # between two lines where there is no terminal
 
 def say(text: str) -> None:
     """Print one line for people (standard error)."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints progress
+    Listener(sys.stderr).write(text + "\n")
+
+
+class Listener(io.TextIOBase):
+    """A stream that may be closed, broken or on a full disk without anybody being told."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write and flush ``text`` if that is possible."""
+        with contextlib.suppress(OSError, ValueError):  # ValueError: of a closed file
+            if self.stream is not None:
+                self.stream.write(text)
+                self.stream.flush()
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Whether a bar can be drawn."""
+        with contextlib.suppress(OSError, ValueError):
+            return self.stream is not None and self.stream.isatty()
+        return False
+
+    def fileno(self) -> int:
+        """Of the stream: its width is asked for."""
+        if self.stream is None:
+            raise io.UnsupportedOperation("fileno")
+        return self.stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Of the stream: what can be drawn depends on it."""
+        return getattr(self.stream, "encoding", None) or "utf-8"
 
 
 class Progress:
@@ -73,7 +108,8 @@ class Progress:
 def progress(title: str, total: float, unit: str, done: float = 0) -> Iterator[Progress]:
     """Show a `Progress` while the block runs."""
     job = Progress(title, total, unit, done)
-    if not sys.stderr.isatty():
+    stream = Listener(sys.stderr)
+    if not stream.isatty():
         yield job
         return
     from rich.console import Console
@@ -87,7 +123,7 @@ def progress(title: str, total: float, unit: str, done: float = 0) -> Iterator[P
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(compact=True),
     )
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with RichProgress(*columns, console=Console(file=cast(TextIO, stream)), transient=True) as bar:
         job._bar = bar
         job._task = bar.add_task(title, total=total, completed=int(done), note="")
         yield job

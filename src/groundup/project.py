@@ -87,7 +87,8 @@ def load_project(
 
     Args:
         folder_or_file: the project's folder, or a project file in it.
-        config: another file of the folder to read instead of ``groundup.yaml``.
+        config: another file to read instead of ``groundup.yaml``; a relative path begins in the
+            folder. The project's folder stays the one given, wherever that file is.
         overrides: ``key=value`` with dotted keys; the value is read as YAML and replaces what the
             file says under that key (a whole section too). ``key=`` is YAML's empty value, null.
 
@@ -129,7 +130,7 @@ def load_project(
 
     return Project(
         **{name: getattr(checked, name) for name in ProjectFile.model_fields},
-        folder=path.parent.resolve(),
+        folder=(path.parent if config is None else Path(folder_or_file)).resolve(),
         origins={dotted(where): origin(where) for where, _ in values(checked)},
     )
 

@@ -8,19 +8,21 @@ from it. Choices that depend on a clock or a probe are made in ``plan``, once, a
 
 from __future__ import annotations
 
+import difflib
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groundup.artifacts import Artifact, Store, environment
-from groundup.errors import InputError
-from groundup.files import hash_json, lock, remove_temporaries, write_json
+from groundup.artifacts import Artifact, Store, environment, require_whole
+from groundup.errors import ConfigError, GroundupError, InputError, Interrupted
+from groundup.files import LOCK, hash_json, lock, remove_temporaries, write_json
 from groundup.progress import say
-from groundup.track.run import checkpoint_name, newest_good_checkpoint, read_run
+from groundup.track.run import amend, checkpoint_name, newest_good_checkpoint, read_run
 from groundup.train import faults
-from groundup.train.config import SAMPLE_TOKENS, Settings, settle, unsettled
+from groundup.train.config import SAMPLE_TOKENS, Settings, bits_of, settle, unsettled
 from groundup.units import format_duration
 
 if TYPE_CHECKING:
@@ -28,14 +30,13 @@ if TYPE_CHECKING:
     from groundup.plan.candidates import Job
     from groundup.project import Project
 
-LOCK = ".groundup.lock"
-
 
 @dataclass
 class RunResult:
     """What a call of `run_project` did.
 
     Attributes:
+        status: ``finished``, or ``interrupted`` where training was asked to stop, and saved.
         built, skipped: names of stages, in order.
         report: the report's HTML file, if that stage was asked for.
         paths: where each stage's result is.
@@ -55,6 +56,8 @@ class Work:
     project: Project
     store: Store
     done: dict[str, Artifact] = field(default_factory=dict)
+    whole: set[str] = field(default_factory=set)
+    only_finished: bool = False  # find what is there, make nothing
 
     def build(
         self,
@@ -65,15 +68,42 @@ class Work:
         more_inputs: Mapping[str, str] | None = None,
         make: Callable[[Path], Mapping[str, Any]],
     ) -> tuple[Artifact, bool]:
-        """`Store.build` for one of the `VERSIONS`, with stages as inputs."""
-        return self.store.build(
-            kind,
-            self.project.project.name,
-            version=VERSIONS[kind],
-            config=config,
-            inputs={**self.hashes(inputs), **(more_inputs or {})},
-            make=make,
-        )
+        """`Store.build` for one of the `VERSIONS`, with stages as inputs; they must be whole."""
+        inputs = list(inputs)
+
+        def make_of_whole(folder: Path) -> Mapping[str, Any]:
+            self.require_whole(inputs)
+            return make(folder)
+
+        name = self.project.project.name
+        key: dict[str, Any] = {
+            "version": VERSIONS[kind],
+            "config": config,
+            "inputs": {**self.hashes(inputs), **(more_inputs or {})},
+        }
+        if self.store.read(self.store.path(kind, name, **key)) is None:
+            self.require_making(kind)
+        return self.store.build(kind, name, **key, make=make_of_whole)
+
+    def require_making(self, what: str) -> None:
+        """Go on only where something may be made.
+
+        Raises:
+            InputError: only what is finished was asked for.
+        """
+        if self.only_finished:
+            raise InputError(f"there is no finished {what} of this project file")
+
+    def require_whole(self, stages: Iterable[str]) -> None:
+        """Check every byte of these stages' artifacts, once; checkpoints are checked when loaded.
+
+        Raises:
+            CorruptError: a file is damaged; it and its stage's folder are named.
+        """
+        for name in stages:
+            if name not in self.whole and name != "pretrain":
+                require_whole(self.done[name].path)
+                self.whole.add(name)
 
     def hashes(self, inputs: Iterable[str]) -> dict[str, str]:
         """Stage → content hash."""
@@ -83,11 +113,12 @@ class Work:
 def run_project(project: Project, until: str | None = None) -> RunResult:
     """Run every stage that is missing, or those that ``until`` needs.
 
+    A stop that is asked for while training is no error: it is saved, said, and the status.
+
     Raises:
-        ConfigError: there is nothing to plan by.
+        ConfigError: there is nothing to plan by, or no stage of the name ``until``.
         LockedError: another process is at work in the project.
         UserError: whatever a stage found wrong; finished stages stay finished.
-        Interrupted: a stop was asked for while training; it is saved.
     """
     faults.check()
     stages = needed(until)
@@ -96,11 +127,16 @@ def run_project(project: Project, until: str | None = None) -> RunResult:
     result = RunResult()
     with lock(project.folder / LOCK):
         work = Work(project, Store(project.folder / "artifacts"))
-        for folder in (project.folder, work.store.root):
-            remove_temporaries(folder)
+        for folder in (work.store.root, *work.store.root.glob("*")):
+            remove_temporaries(folder)  # those in a run are cleared when it is opened
         for name in stages:
             started = time.monotonic()
-            artifact, built = STAGES[name](work)
+            try:
+                artifact, built = STAGES[name](work)
+            except Interrupted as stop:
+                say(str(stop))
+                result.status = "interrupted"
+                break
             work.done[name] = artifact
             result.paths[name] = artifact.path
             (result.built if built else result.skipped).append(name)
@@ -112,7 +148,17 @@ def run_project(project: Project, until: str | None = None) -> RunResult:
 
 
 def needed(until: str | None) -> list[str]:
-    """The stages to run, in order."""
+    """The stages to run, in order.
+
+    Raises:
+        ConfigError: there is no stage of that name.
+    """
+    if until is not None and until not in STAGES:
+        near = difflib.get_close_matches(until, STAGES, n=1)
+        raise ConfigError(
+            f"there is no stage {until!r}",
+            fix=f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(STAGES)}",
+        )
     wanted = set(STAGES) if until is None else {until}
     for name in reversed(STAGES):
         if name in wanted:
@@ -120,19 +166,38 @@ def needed(until: str | None) -> list[str]:
     return [name for name in STAGES if name in wanted]
 
 
+def finished_training(project: Project) -> Artifact | None:
+    """The finished run that this project file leads to; nothing is made, and no lock is taken."""
+    work = Work(project, Store(project.folder / "artifacts"), only_finished=True)
+    try:
+        for name in needed("pretrain"):
+            work.done[name], _ = STAGES[name](work)
+    except GroundupError:  # not made yet, or its text is gone
+        return None
+    return work.done["pretrain"]
+
+
 def data(work: Work) -> tuple[Artifact, bool]:
     """Read, clean, deduplicate and split the text."""
     from groundup.data.corpus import build_corpus, fingerprint
 
     config, seed, root = work.project.data, work.project.project.seed, work.project.folder
+    files = fingerprint(config, root)
 
     def make(folder: Path) -> Mapping[str, Any]:
-        return numbers(build_corpus(config, folder, seed, root))
+        made = numbers(build_corpus(config, folder, seed, root))
+        if fingerprint(config, root) != files:  # else other text would stay under this key
+            raise InputError(
+                "the text changed while it was read",
+                where=f"data.input: {config.input}",
+                fix="give the same command again when nothing writes there",
+            )
+        return made
 
     return work.build(
         "corpus",
         config={**config.model_dump(mode="json"), "seed": seed},
-        more_inputs={"files": fingerprint(config, root)},
+        more_inputs={"files": files},
         make=make,
     )
 
@@ -233,7 +298,9 @@ def plan(work: Work) -> tuple[Artifact, bool]:
         choice = made.choice
         say(
             f"plan: {choice['n_layers']} layers × {choice['d_model']}, {choice['steps']} steps, "
-            f"{settings.precision} on {measured.device_name}"
+            f"{settings.precision} on {measured.device_name}; predicts "
+            f"{format_duration(made.predicted['duration_seconds'] or 0)}, "
+            f"{made.predicted['bits_per_byte']:.2f} bits per byte"
         )
         return {}
 
@@ -286,11 +353,18 @@ def training_split(work: Work) -> TrainingSplit:
     """Sizes of the packed training split, for the planner.
 
     Raises:
-        InputError: it is shorter than one window.
+        InputError: it is shorter than one window, or a split to measure on has no text.
     """
     from groundup.plan.candidates import Corpus as TrainingSplit
 
     splits = work.done["tokens"].json("index.json")["splits"]
+    for split in dict.fromkeys(["validation", work.project.evaluate.split]):
+        if splits[split]["n_bytes"] == 0:
+            raise InputError(
+                f"the {split} split has no text, so nothing could be measured on it",
+                where="data.input",
+                fix="add documents with text: each is put whole into one split",
+            )
     counts, validation = splits["train"], splits["validation"]
     context_length = work.project.model.context_length
     if counts["n_tokens"] <= context_length:
@@ -314,22 +388,25 @@ def pretrain(work: Work) -> tuple[Artifact, bool]:
     key = {
         "version": VERSIONS["pretrain"],
         "model": chosen["model"],
-        "settings": chosen["settings"],
+        "settings": bits_of(chosen["settings"]),
         "tokens": work.done["tokens"].content_hash,
     }
     runs = work.project.folder / "runs"
     folder = runs / f"{work.project.project.name}-{hash_json(key)[:12]}"
-    finished = finished_run(folder, key["settings"]["steps"])
+    settings = Settings(**chosen["settings"])
+    finished = finished_run(folder, settings.steps)
     if finished is not None:
-        return finished, False
+        return finished if work.only_finished else at_prices(finished, chosen), False
+    work.require_making("run")
+    work.require_whole(["tokens", "tokenizer"])
 
     from groundup.stages_training import run_job
     from groundup.tokens.dataset import TokenDataset
     from groundup.train.pretrain import pretrain as train_to_the_end
 
     dataset = TokenDataset(work.done["tokens"].path, "train")
-    train_to_the_end(folder, dataset, run_job(work.project, work.done, key))
-    finished = finished_run(folder, key["settings"]["steps"])
+    train_to_the_end(folder, dataset, run_job(work.project, work.done, key, settings))
+    finished = finished_run(folder, settings.steps)
     assert finished is not None  # it was finished just now
     return finished, True
 
@@ -345,6 +422,38 @@ def finished_run(folder: Path, steps: int) -> Artifact | None:
         return None
     files = {"final_hash": {"sha256": record["final_hash"]}}
     return Artifact(folder, {**record, "kind": "run", "files": files})
+
+
+def at_prices(run: Artifact, chosen: Mapping[str, Any]) -> Artifact:
+    """``run`` with cost and energy at the present plan's rates; its record follows them.
+
+    Both are proportional to time, so the plan's own figures give the rate of an hour.
+    """
+    record, plan = run.manifest, chosen["predicted"]
+
+    def priced(figures: Mapping[str, Any]) -> dict[str, Any]:
+        longer = figures["duration_seconds"] / plan["duration_seconds"]
+        spent = {key: plan[key] and plan[key] * longer for key in ("cost_usd", "energy_kwh")}
+        changed = {key: new for key, new in spent.items() if not same(figures[key], new)}
+        return {**figures, **changed}
+
+    predicted, measured = priced(record["predicted"]), priced(record["measured"])
+    if (predicted, measured) == (record["predicted"], record["measured"]):
+        return run
+    band = {key: ends for key, ends in predicted["band"].items() if key != "cost_usd"}
+    if "cost_usd" in chosen["band"]:
+        longer = predicted["duration_seconds"] / plan["duration_seconds"]
+        band["cost_usd"] = [end * longer for end in chosen["band"]["cost_usd"]]
+    predicted["band"] = band
+    amended = amend(run.path, predicted=predicted, measured=measured)
+    return Artifact(run.path, {**run.manifest, **amended})
+
+
+def same(one: float | None, other: float | None) -> bool:
+    """Equal but for rounding."""
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=1e-9)
 
 
 def evaluate(work: Work) -> tuple[Artifact, bool]:
@@ -379,10 +488,12 @@ def export(work: Work) -> tuple[Artifact, bool]:
 
         run = work.done["pretrain"]
         metadata = {"groundup_final_hash": str(run.manifest["final_hash"])}
-        export_model(trained_model(run), folder, work.done["tokenizer"].path, metadata)
+        model, tokenizer = trained_model(run), work.done["tokenizer"].path
+        export_model(model, folder, tokenizer, metadata, sampling)
         return {}
 
-    return work.build("export", config={}, inputs=["pretrain", "tokenizer"], make=make)
+    sampling = work.project.generate.model_dump(mode="json", exclude={"max_new_tokens"})
+    return work.build("export", config=sampling, inputs=["pretrain", "tokenizer"], make=make)
 
 
 def report(work: Work) -> tuple[Artifact, bool]:
@@ -442,5 +553,5 @@ TIMED = ("device", "precision", "attention", "n_threads")
 # Of what each kind writes: raise it when the same config would give something else.
 VERSIONS = {
     "corpus": 1, "tokenizer": 1, "tokens": 1, "machine": 1, "plan": 1, "pretrain": 1,
-    "evaluation": 1, "export": 1, "report": 1,
+    "evaluation": 2, "export": 1, "report": 2,
 }  # fmt: skip

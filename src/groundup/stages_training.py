@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from groundup.artifacts import Artifact
 from groundup.errors import CorruptError
 from groundup.evaluate.likelihood import bits_per_byte, validation_loss
 from groundup.evaluate.run import evaluate
+from groundup.evaluate.subset import within_bytes
 from groundup.model.generate import generate
 from groundup.model.transformer import Transformer
 from groundup.plan.cost import machine_rate
 from groundup.plan.machine import read_machine
-from groundup.progress import progress
+from groundup.progress import progress, say
 from groundup.tokenizer.load import load_tokenizer
 from groundup.tokens.dataset import TokenDataset
 from groundup.track.run import newest_good_checkpoint
 from groundup.train.checkpoint import load_model_weights
 from groundup.train.config import SAMPLE_TOKENS, Settings
-from groundup.train.precision import autocast
 from groundup.train.pretrain import Job
 from groundup.train.resources import use
 from groundup.train.start import new_model
@@ -29,13 +31,14 @@ if TYPE_CHECKING:
     from groundup.project import Project
 
 
-def run_job(project: Project, done: Mapping[str, Artifact], key: Mapping[str, Any]) -> Job:
+def run_job(
+    project: Project, done: Mapping[str, Artifact], key: Mapping[str, Any], settings: Settings
+) -> Job:
     """What the training loop asks of the other packages.
 
     Raises:
         InputError: the tokenizer is not the one the tokens were made with.
     """
-    settings = Settings(**key["settings"])
     chosen = done["plan"].json("plan.json")
     tokenizer = load_tokenizer(done["tokenizer"].path)
     validation = TokenDataset(done["tokens"].path, "validation")
@@ -55,10 +58,16 @@ def run_job(project: Project, done: Mapping[str, Artifact], key: Mapping[str, An
         )
 
     def whole(model: Transformer, casting: Callable[[], Any]) -> Mapping[str, float]:
-        scored = validation.n_tokens - validation.n_documents
+        measured_on = within_bytes(validation, project.evaluate.max_bytes)
+        scored = measured_on.n_tokens - measured_on.n_documents
+        if measured_on.n_bytes < validation.n_bytes:
+            say(
+                f"validation on {measured_on.n_bytes:,} of {validation.n_bytes:,} bytes "
+                "(evaluate.max_bytes)"
+            )
         with progress("validation", scored, "tokens") as job:
             found = bits_per_byte(
-                model, validation, device=settings.device, autocast=casting, job=job
+                model, measured_on, device=settings.device, autocast=casting, job=job
             )
         return {"loss": found.nats_per_token, "bits_per_byte": found.bits_per_byte}
 
@@ -85,6 +94,7 @@ def run_job(project: Project, done: Mapping[str, Artifact], key: Mapping[str, An
     return Job(
         name=project.project.name,
         key=key,
+        settings=settings,
         predicted={**chosen["predicted"], "band": chosen["band"]},
         matmul_flops_per_second=measured.matmul_flops_per_second,
         evaluate=quick,
@@ -97,10 +107,17 @@ def run_job(project: Project, done: Mapping[str, Artifact], key: Mapping[str, An
 def evaluate_run(
     done: Mapping[str, Artifact], config: EvaluateConfig, settings: Settings
 ) -> dict[str, Any]:
-    """The finished run beside its yardsticks (see `evaluate.run.evaluate`)."""
+    """The finished run beside its yardsticks (see `evaluate.run.evaluate`).
+
+    Where the GPU it was trained on is not there, on the CPU in fp32.
+    """
+    device, precision = settings.device, settings.precision
+    if device == "cuda" and not torch.cuda.is_available():
+        device, precision = "cpu", "fp32"
+        say("evaluate: torch finds no CUDA device here, so it is measured on the CPU in fp32")
     use(settings.n_threads, settings.float32_matmul_precision)
-    model = trained_model(done["pretrain"]).to(settings.device)
-    untrained = new_model(model.config, settings.seed).to(settings.device)
+    model = trained_model(done["pretrain"]).to(device)
+    untrained = new_model(model.config, settings.seed).to(device)
     return evaluate(
         model,
         untrained.eval(),
@@ -108,8 +125,8 @@ def evaluate_run(
         done["tokens"].path,
         config,
         seed=settings.seed,
-        device=settings.device,
-        autocast=lambda: autocast(settings.device, settings.precision),
+        device=device,
+        precision=precision,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +119,24 @@ def test_main_exits_with_the_code() -> None:
     with pytest.raises(SystemExit) as caught:
         frame.main(["show", "--project", "/nowhere"])
     assert caught.value.code == 2
+
+
+def test_a_broken_pipe_of_another_kind_is_not_called_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(monkeypatch, BrokenPipeError(errno.EPIPE, "a worker went away"))
+    result = groundup(capsys, "run")
+    assert result.code == 1
+    assert "a worker went away" in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["show", "--project", "/nowhere"], 2), (["runn"], 2), (["schema"], 0)]
+)
+def test_the_code_is_the_same_where_nobody_reads_the_messages(words: list[str], code: int) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "groundup", *words]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=write, check=False)
+    os.close(write)
+    assert done.returncode == code

@@ -39,6 +39,7 @@ def model_says(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
         yield from talk["text"]  # type: ignore[misc]
 
     monkeypatch.setattr(api, "find_model", lambda path: Path(path))
+    monkeypatch.setattr(api, "find_project_model", lambda project: project.folder)
     monkeypatch.setattr(api, "load_model", lambda path: talk.update(path=path))
     monkeypatch.setattr(api, "load_tokenizer", lambda path: Bytes())
     monkeypatch.setattr(drawing, "generate", draw)
@@ -71,6 +72,8 @@ def test_a_model_by_its_path_needs_no_project(
     }  # fmt: skip
     result = groundup(capsys, "generate", "a", "--model", tmp_path, "--project", tmp_path)
     assert result.code == 2
+    assert "--model stands alone" in result.err
+    result = groundup(capsys, "generate", "a", "--model", tmp_path, "project.seed=1")
     assert "--model stands alone" in result.err
 
 
@@ -118,11 +121,12 @@ def test_a_real_model_says_the_same_for_the_same_seed(
 ) -> None:
     torch.set_num_threads(1)
     tokenizer, _ = add_tokenizer(tmp_path)
-    add_export(tmp_path, tokenizer)
-    project_in(tmp_path, "generate: {max_new_tokens: 40}")
+    path, _ = add_export(tmp_path, tokenizer)
+    project_in(tmp_path, "project: {name: e}\ngenerate: {max_new_tokens: 40}")
     arguments = ["generate", "def parse_", "--project", tmp_path]
     first = groundup(capsys, *arguments)
-    assert (first.code, first.err) == (0, "")
+    said = f"no finished model of exactly this project file; using the newest, {path}\n"
+    assert (first.code, first.err) == (0, said)
     assert first.out.startswith("def parse_")
     assert len(first.out) > len("def parse_\n")
     assert groundup(capsys, *arguments).out == first.out
@@ -134,5 +138,5 @@ def test_a_project_without_a_model_says_what_to_do(
 ) -> None:
     result = groundup(capsys, "generate", "x", "--project", project_in(tmp_path))
     assert result.code == 2
-    assert "there is no model here" in result.err
+    assert "there is no model here of the project 'project'" in result.err
     assert f"`groundup run {tmp_path}`" in result.err

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from groundup.errors import InputError
 from groundup.project import Project
 from groundup.stages import RunResult
 from tests.cli.command import NAMES, fake_stages, groundup, project_in
@@ -95,7 +96,15 @@ def test_a_wrong_project_file_stops_before_any_stage(
 ) -> None:
     project_in(tmp_path, "pretrain:\n  learning_rate: fast\nmodl: {}\n")
     result = groundup(capsys, "run", tmp_path, "--json", "x")
-    assert (result.code, result.out) == (2, "")
+    assert result.code == 2
+    (line,) = result.out.splitlines()
+    assert json.loads(line) == {
+        "status": "failed",
+        "error": "3 problems in the project file",
+        "where": None,
+        "fix": None,
+        "problems": [line.strip() for line in result.err.splitlines()[1:]],
+    }
     assert result.err == (
         "error: 3 problems in the project file\n"
         f"  {tmp_path}/groundup.yaml:2: pretrain.learning_rate: 'fast' is not a number\n"
@@ -143,3 +152,75 @@ def test_stages_without_tables_say_what_was_built(
     assert result.code == 0
     assert result.out.startswith("Stages\n")
     assert result.out.splitlines()[-1].startswith(f"{stage}: {tmp_path}/artifacts/{stage}")
+
+
+def test_a_folder_with_an_equals_sign_in_its_name_is_a_folder(
+    calls: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "lr=0.1"
+    folder.mkdir()
+    assert groundup(capsys, "run", project_in(folder), "project.seed=4").code == 0
+    assert (calls[0][0].folder, calls[0][0].project.seed) == (folder.resolve(), 4)
+
+
+@pytest.mark.parametrize("command", [["run"], ["pretrain", "--project"]])
+def test_json_says_of_a_failure_how_it_ended(
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> RunResult:
+        raise InputError("no text", where="a/b", fix="give some")
+
+    fake_stages(monkeypatch, fail)
+    result = groundup(capsys, *command, project_in(tmp_path), "--json")
+    assert result.code == 2
+    assert json.loads(result.out) == {
+        "status": "failed", "error": "no text", "where": "a/b", "fix": "give some",
+    }  # fmt: skip
+    assert "error: no text" in result.err
+    result = groundup(capsys, *command, tmp_path)
+    assert (result.code, result.out) == (2, "")
+
+
+def test_an_interrupted_stage_names_no_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_stages(monkeypatch, lambda *_: RunResult("interrupted", [], ["data"]))
+    result = groundup(capsys, "pretrain", "--project", project_in(tmp_path))
+    assert "None" not in result.out
+
+
+def test_people_see_what_the_run_came_to(
+    calls: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from groundup.data.report import corpus_report
+
+    figures = dict.fromkeys(
+        ("duration_seconds", "tokens_per_second", "peak_memory_bytes", "loss", "bits_per_byte",
+         "cost_usd", "energy_kwh"), 60.0,
+    )  # fmt: skip
+    choice = {"n_layers": 2, "d_model": 64, "parameters": 9, "steps": 5, "tokens": 7,
+              "device": "cpu", "precision": "fp32"}  # fmt: skip
+    plan = {"choice": choice, "predicted": figures, "band": {}, "candidates": [], "memory": {},
+            "notes": []}  # fmt: skip
+    records = {
+        "data/report.json": corpus_report([], []),
+        "plan/plan.json": plan,
+        "pretrain/run.json": {"predicted": {**figures, "band": {}}, "measured": figures},
+        "evaluate/evaluation.json": {"bits_per_byte": {"xz": 2.5, "model": 1.75, "uniform": 8}},
+    }
+    for name, record in records.items():
+        file = tmp_path / "artifacts" / name
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(record))
+    project_in(tmp_path)
+    seen = groundup(capsys, "run", tmp_path).out
+    titles = ["Stages", "What each step left", "Plan: 2 layers × 64", "Prediction and measurement",
+              "bits per byte on held-out text: 1.750 (this model); xz -9e 2.500, uniform 8.000",
+              "report: "]  # fmt: skip
+    places = [seen.index(title) for title in titles]
+    assert places == sorted(places)
+    assert "Sizes considered" not in seen
+    assert groundup(capsys, "run", tmp_path, "--json").out.count("\n") == 1

@@ -52,3 +52,5 @@ def test_a_folder_with_nothing_to_verify_is_not_called_whole(
     path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert groundup(capsys, "verify", tmp_path / path).code == 2
+    result = groundup(capsys, "verify", tmp_path / path, "--json")
+    assert (result.code, result.out) == (2, "")

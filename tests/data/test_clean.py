@@ -33,6 +33,19 @@ def test_each_step_changes_what_it_says(text: str, cleaned: str, changes: tuple[
     assert clean(text) == (cleaned, changes)
 
 
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a  \nb\n", "a  \nb\n"),
+        ("a   \t   \nb \n", "a  \nb\n"),
+        ("a \nb\t\n  \nc  ", "a\nb\n\nc  \n"),
+    ],
+)
+def test_two_spaces_that_break_a_line_of_markdown_stay(text: str, cleaned: str) -> None:
+    assert clean(text, markdown=True)[0] == cleaned
+    assert clean(cleaned, markdown=True) == (cleaned, ())
+
+
 TEXTS = st.text(st.sampled_from("ab \t\n\r\f\v\x00\x1b\x85\ufeff\\'é😀"), max_size=40) | st.text()
 
 

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from groundup.data.config import DataConfig
 from groundup.data.corpus import Corpus, build_corpus, fingerprint
+from groundup.data.readers.folder import read_bytes
 from groundup.data.report import corpus_tables
 from groundup.errors import InputError, StorageError
 
@@ -28,7 +31,7 @@ def project(tmp_path: Path) -> Path:
     (texts / "sub").mkdir(parents=True)
     for topic in TOPICS:
         (texts / f"{topic}.txt").write_text(prose(topic))
-    (texts / "crlf.md").write_bytes(prose("city").replace("\n", "  \r\n").encode())
+    (texts / "crlf.txt").write_bytes(prose("city").replace("\n", "  \r\n").encode())
     (texts / "sub" / "same.txt").write_text(prose("river").replace(" ", "  "))
     (texts / "sub" / "near.txt").write_text(prose("stone").replace("number 7", "number seven"))
     (texts / "short.txt").write_text("hello\n")
@@ -86,12 +89,12 @@ def test_the_corpus_yields_the_cleaned_texts_and_keeps_the_raw_ones(project: Pat
     build_corpus(CONFIG, project / "corpus", 0, project)
     corpus = Corpus(project / "corpus")
     documents = {d.locator: d for split in corpus.splits for d in corpus.documents(split)}
-    assert documents["crlf.md"].text == prose("city")
+    assert documents["crlf.txt"].text == prose("city")
     assert documents["bird.txt"].text == prose("bird")
     assert len({document.id for document in documents.values()}) == 11
     table = pq.read_table(project / "corpus" / "documents.parquet")
     raw = dict(zip(table["locator"].to_pylist(), table["text"].to_pylist(), strict=True))
-    assert raw["crlf.md"].encode() == (project / "texts" / "crlf.md").read_bytes()
+    assert raw["crlf.txt"].encode() == (project / "texts" / "crlf.txt").read_bytes()
     for split in corpus.splits:
         assert corpus.n_bytes(split) == sum(len(d.text.encode()) for d in corpus.documents(split))
         assert corpus.report["splits"][split]["bytes"] == corpus.n_bytes(split) > 0
@@ -134,6 +137,110 @@ def test_the_fingerprint_changes_with_names_and_contents_only(project: Path) -> 
     second = fingerprint(CONFIG, project)
     file.rename(file.with_name("crow.txt"))
     assert len({first, second, fingerprint(CONFIG, project)}) == 3
+
+
+def test_two_spaces_stay_in_markdown_alone(project: Path) -> None:
+    for ending in ("md", "txt"):
+        (project / "texts" / f"poem.{ending}").write_text(f"{ending}  \n" + prose(ending))
+    build_corpus(CONFIG, project / "corpus", 0, project)
+    corpus = Corpus(project / "corpus")
+    texts = {d.locator: d.text for split in corpus.splits for d in corpus.documents(split)}
+    assert texts["poem.md"].startswith("md  \n")
+    assert texts["poem.txt"].startswith("txt\n")
+
+
+def test_what_resembles_held_out_text_leaves_train_and_the_rest_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With MinHash blind, the copies of a held-out document are found by comparing all."""
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for number in range(40):
+        (texts / f"{number}.txt").write_text(prose(f"topic{number}"))
+    build_corpus(CONFIG, tmp_path / "before", 0, tmp_path)
+    test = {document.locator for document in Corpus(tmp_path / "before").documents("test")}
+    train = {document.locator for document in Corpus(tmp_path / "before").documents("train")}
+    held_out, lender, *_ = [*sorted(test), *sorted(train)]
+    source = (texts / held_out).read_text()
+    copies = {f"copy{n}.txt": source.replace(f"number {n} ", "number x ") for n in range(12)}
+    for name, text in copies.items():
+        (texts / name).write_text(text)
+    quoted = "".join(source.splitlines(keepends=True)[:6])
+    (texts / lender).write_text((texts / lender).read_text() + quoted)
+
+    monkeypatch.setattr("groundup.data.corpus.near_copies", blind)
+    report = build_corpus(CONFIG, tmp_path / "after", 0, tmp_path)
+    corpus = Corpus(tmp_path / "after")
+    assert held_out in {document.locator for document in corpus.documents("test")}
+    left = {document.locator for document in corpus.documents("train")}
+    assert not left & copies.keys()
+    assert lender in left
+    reasons = {row["reason"]: row for row in report["reasons"]}
+    assert reasons["near_copy_of_held_out"]["documents"] >= 8  # the others were held out too
+    assert f"texts/{held_out}" in {cluster["kept"] for cluster in report["clusters"]}
+
+    overlap = report["overlap"]["splits"]["test"]
+    runs = {name: runs_of(16, (texts / name).read_text()) for name in left}
+    names = [document.locator for document in corpus.documents("test")]
+    own = {name: runs_of(16, (texts / name).read_text()) for name in names}
+    known = set().union(*runs.values())
+    n_known = sum(len(own[name] & known) for name in names)
+    assert 0 < overlap["share"] == round(n_known / sum(map(len, own.values())), 4)
+    shares = {f"texts/{name}": round(len(own[name] & known) / len(own[name]), 4) for name in names}
+    assert {e["document"]: e["share"] for e in overlap["examples"]}.items() <= shares.items()
+    assert shares[f"texts/{held_out}"] > 0.1
+    titles = [title for title, _, _ in corpus_tables(report)]
+    assert "Held-out text that stands in train (runs of 16 words)" in titles
+
+
+def blind(signatures: Any, *_: object) -> Any:
+    import numpy as np
+
+    return np.arange(len(signatures)), np.ones(len(signatures))
+
+
+def runs_of(n: int, text: str) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.lower())
+    return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
+
+
+def test_unchanged_files_are_not_read_again_and_changed_ones_are(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, bird = project / "artifacts" / "hashes.json", project / "texts" / "bird.txt"
+    opened: list[str] = []
+
+    def watched(file: Any, limit: int) -> Any:
+        opened.append(file.locator)
+        return read_bytes(file, limit)
+
+    monkeypatch.setattr("groundup.data.readers.hashes.read_bytes", watched)
+
+    def asked() -> tuple[str, int]:
+        opened.clear()
+        return fingerprint(CONFIG, project, cache), len(opened)
+
+    first, n_files = asked()
+    assert (first, n_files) == (
+        fingerprint(CONFIG, project),
+        len(os.listdir(project / "texts")) + 1,
+    )
+    assert asked() == (first, n_files)  # all were written within two seconds of being hashed
+    monkeypatch.setattr("groundup.data.readers.hashes._SETTLED_NS", -(10**18))
+    assert asked() == (first, n_files)
+    assert asked() == (first, 0)
+    times = bird.stat().st_atime_ns, bird.stat().st_mtime_ns
+    bird.write_text(prose("bird").replace("7", "8"))  # as long as before
+    os.utime(bird, ns=times)
+    second = fingerprint(CONFIG, project)
+    assert second != first
+    assert asked() == (second, 1)
+    for broken in ("", "[]", '{"version": 1, "files": {"texts/bird.txt": [1]}}', "\0"):
+        cache.write_text(broken)
+        assert asked() == (second, n_files)
+    cache.unlink()
+    cache.mkdir()  # cannot be written
+    assert asked() == (second, n_files)
 
 
 def test_documents_across_row_groups_come_in_order(
@@ -184,7 +291,7 @@ def test_no_corpus_and_no_such_split_are_said(project: Path) -> None:
 
 
 def test_the_standard_library_has_no_copies_across_its_splits(tmp_path: Path) -> None:
-    """Brute force: every held-out file against all of training (0.9: all but 1 in 1000 found)."""
+    """Brute force: every held-out file against all of training."""
     import numpy as np
 
     from groundup.data.dedup.shingles import hash_words, jaccard, shingles
@@ -202,4 +309,4 @@ def test_the_standard_library_has_no_copies_across_its_splits(tmp_path: Path) ->
     train = sets["train"]
     for held_out in sets["test"] + sets["validation"]:
         sizes = np.array([min(len(t), len(held_out)) / max(len(t), len(held_out)) for t in train])
-        assert all(jaccard(train[i], held_out) < 0.9 for i in np.flatnonzero(sizes >= 0.9))
+        assert all(jaccard(train[i], held_out) < 0.7 for i in np.flatnonzero(sizes >= 0.7))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 import sysconfig
 from pathlib import Path
 
 import pytest
 
 from groundup.data.config import DataConfig
+from groundup.data.corpus import fingerprint
 from groundup.data.readers import standard_library
 from groundup.data.readers.inputs import list_inputs
 from groundup.errors import InputError
@@ -37,10 +39,29 @@ def test_several_inputs_keep_their_order_and_get_different_names(tmp_path: Path)
     config = DataConfig(input=("b/texts", "a/texts", str(tmp_path / "book.tex")))
     listing = list_inputs(config, tmp_path)
     assert [(file.source, file.locator) for file in listing.files] == [
-        ("texts", "x.txt"),
-        ("texts-2", "x.txt"),
+        ("b/texts", "x.txt"),
+        ("a/texts", "x.txt"),
         ("book.tex", "book.tex"),
     ]
+    twice = list_inputs(DataConfig(input=("./a/texts", "a/texts/")), tmp_path)
+    assert [file.source for file in twice.files] == ["a/texts", "a/texts-2"]
+
+
+def test_an_input_keeps_its_name_where_the_project_is_renamed_or_its_name_is_no_text(
+    tmp_path: Path,
+) -> None:
+    found = []
+    for name in (b"first", b"second", b"caf\xe9"):
+        folder = tmp_path / os.fsdecode(name)
+        (folder / "texts").mkdir(parents=True)
+        (folder / "texts" / "a.txt").write_text("text\n")
+        files = list_inputs(DataConfig(input=(".", "texts", "texts/a.txt")), folder).files
+        found.append([(file.source, file.locator) for file in files])
+        outside = DataConfig(input=str(folder))
+        hash_of_all = fingerprint(outside, tmp_path)
+        assert len(hash_of_all) == 64
+    assert found[0] == found[1] == found[2]
+    assert found[0] == [(".", "texts/a.txt"), ("texts", "a.txt"), ("texts/a.txt", "a.txt")]
 
 
 @pytest.mark.parametrize("name", ["missing", "~nobody-of-this-name/x", "x" * 300, "file.txt/x"])

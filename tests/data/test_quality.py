@@ -45,8 +45,7 @@ TEXTS = {
 @pytest.mark.parametrize("reason", TEXTS)
 def test_each_rule_refuses_what_it_is_made_for_and_nothing_else(reason: str | None) -> None:
     quality = measure_quality(TEXTS[reason].encode())
-    signals = {name: getattr(quality, name) for name in quality.__slots__}
-    assert broken_rules([signals], DataConfig()) == [reason]
+    assert broken_rules([quality], DataConfig()) == [reason]
 
 
 def test_every_rule_has_a_text_above() -> None:

@@ -43,7 +43,7 @@ def python_file(first: int, count: int) -> str:
 PYTHON = Texts(
     train=[python_file(n, 6) for n in range(0, 60, 6)],
     validation=[python_file(60, 5), python_file(65, 4)],
-    test=[python_file(70, 5), "x = 1\n", python_file(75, 3)],
+    test=[python_file(70, 7), "x = 1\n", python_file(77, 5)],
 )
 
 

@@ -56,9 +56,10 @@ FILE = textwrap.dedent('''
 PROMPT = 'def f(x):\n    """Say."""'
 
 
-def test_functions_with_docstring_and_short_body_are_found_and_moved_left() -> None:
+def test_functions_with_docstring_and_body_are_found_and_moved_left() -> None:
     found = {function.name: function for function in functions(FILE)}
-    assert list(found) == ["plain", "method"]
+    assert list(found) == ["plain", "method", "long"]
+    assert [function.n_lines for function in found.values()] == [1, 4, 31]
     assert found["plain"].prompt == 'def plain(x):\n    """Double it."""'
     assert found["plain"].body == "\n    return 2 * x\n"
     method = found["method"]
@@ -137,7 +138,7 @@ def test_any_completion_has_a_verdict(text: str, ended: bool) -> None:
 
 def test_carriage_returns_and_form_feeds_do_not_shift_lines() -> None:
     text = FILE.replace("def no_doc", "\f\ndef no_doc").replace("\n", "\r\n")
-    assert [function.name for function in functions(text)] == ["plain", "method"]
+    assert [function.name for function in functions(text)] == ["plain", "method", "long"]
 
 
 def test_prose_has_no_functions() -> None:

@@ -13,9 +13,18 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from groundup.architecture.families import build
 from groundup.errors import InputError
+from groundup.evaluate import intervals
 from groundup.evaluate.intervals import ratio_interval, wilson
-from groundup.evaluate.likelihood import bits_per_byte, validation_loss, windows_of
+from groundup.evaluate.likelihood import (
+    Likelihood,
+    bits_per_byte,
+    next_token_losses,
+    validation_loss,
+    windows_of,
+)
+from groundup.model.transformer import Transformer
 from groundup.tokens.dataset import TokenDataset
 from groundup.tokens.pack import pack
 from tests.evaluate.conftest import PYTHON, Texts, World, new_model
@@ -125,7 +134,7 @@ def test_validation_loss_is_the_training_loss_of_the_first_windows(world: World)
         assert found["bits_per_byte"] == pytest.approx(bits, rel=1e-6)
 
 
-def test_more_windows_than_there_are_means_all_and_none_is_an_error(world: World) -> None:
+def test_more_windows_than_there_are_means_all(world: World) -> None:
     dataset, model = TokenDataset(world.tokens, "validation"), new_model(0)
     n = dataset.n_windows(16)
     first, second = (
@@ -133,14 +142,46 @@ def test_more_windows_than_there_are_means_all_and_none_is_an_error(world: World
         for k in (n, n + 50)
     )
     assert first == second
-    with pytest.raises(InputError, match="fewer than one window of 100,000"):
-        validation_loss(model, dataset, context_length=100_000, n_windows=1, batch_size=1)
+
+
+def test_a_split_shorter_than_a_window_is_one_shorter_window(world: World, tmp_path: Path) -> None:
+    pack(Texts(train=["a"], validation=["x = 1\n"], test=["a"]), world.tokenizer, tmp_path)  # type: ignore[arg-type]
+    dataset, model = TokenDataset(tmp_path, "validation"), new_model(0)
+    found = validation_loss(model, dataset, context_length=128, n_windows=4, batch_size=2)
+    whole = bits_per_byte(model, dataset)
+    assert found["loss"] == pytest.approx(whole.nats_per_token, rel=1e-5)
+    assert found["bits_per_byte"] == pytest.approx(whole.bits_per_byte, rel=1e-5)
+
+
+def test_head_and_soft_cap_are_those_of_the_float32_model_under_bf16() -> None:
+    config = build("nanochat", vocab_size=300, n_layers=1, d_model=32, context_length=16)
+    model = Transformer(config).eval()
+    with torch.no_grad():
+        model.head.weight.normal_(generator=torch.Generator().manual_seed(0))
+    hidden = torch.randn(40, 32, generator=torch.Generator().manual_seed(1))
+    targets = torch.arange(40)
+    with torch.no_grad():
+        exact = next_token_losses(model, hidden, targets)
+        with torch.autocast("cpu", torch.bfloat16):
+            inside = next_token_losses(model, hidden, targets)
+            assert model.logits(hidden).dtype == torch.bfloat16
+        by_hand = functional.cross_entropy(
+            15 * torch.tanh(hidden.double() @ model.head.weight.double().T / 15),
+            targets, reduction="none",
+        )  # fmt: skip
+    assert torch.equal(inside, exact)
+    assert exact.double().tolist() == pytest.approx(by_hand.tolist(), rel=1e-5)
 
 
 def test_an_empty_split_is_an_error(world: World, tmp_path: Path) -> None:
     pack(Texts(train=["a"], validation=[], test=[]), world.tokenizer, tmp_path)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no text"):
         bits_per_byte(new_model(0), TokenDataset(tmp_path, "test"))
+    with pytest.raises(InputError, match="no text"):
+        validation_loss(
+            new_model(0), TokenDataset(tmp_path, "test"),
+            context_length=8, n_windows=1, batch_size=1,
+        )  # fmt: skip
 
 
 def test_wilson_gives_the_published_intervals() -> None:
@@ -159,8 +200,43 @@ def test_the_bootstrap_interval_is_near_the_normal_one() -> None:
     rng = np.random.default_rng(1)
     below = rng.uniform(50, 100, 400)
     above = below * rng.normal(2, 0.5, 400)
-    low, high = ratio_interval(above, below)
+    found = ratio_interval(above, below)
+    assert found is not None
     ratio = above.sum() / below.sum()
     half = 1.96 * np.sqrt(((above - ratio * below) ** 2).sum()) / below.sum()
-    assert (low, high) == pytest.approx((ratio - half, ratio + half), abs=0.15 * half)
-    assert ratio_interval(np.array([3.0]), np.array([2.0])) == (1.5, 1.5)
+    assert found == pytest.approx((ratio - half, ratio + half), abs=0.15 * half)
+
+
+def test_few_documents_have_no_interval_instead_of_one_without_width() -> None:
+    above = np.arange(1.0, 11.0)
+    for n in (1, 9):
+        assert ratio_interval(above[:n], np.ones(n)) is None
+        assert Likelihood(above[:n], np.ones(n), n).to_dict()["interval"] is None
+    low, high = ratio_interval(above, np.ones(10)) or (0, 0)
+    assert 3 < low < 5.5 < high < 8
+
+
+def test_the_interval_does_not_depend_on_how_many_are_drawn_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(2)
+    above, below = rng.uniform(1, 2, 50), rng.uniform(1, 2, 50)
+    whole = ratio_interval(above, below)
+    monkeypatch.setattr(intervals, "DRAWN_AT_ONCE", 7 * 50)
+    assert ratio_interval(above, below) == whole
+
+
+def test_the_paired_interval_sees_a_difference_that_two_intervals_hide() -> None:
+    rng = np.random.default_rng(3)
+    n_bytes = rng.uniform(500, 1000, 100)
+    hardness = n_bytes * rng.normal(2, 0.5, 100)  # documents differ far more than the models
+    ours, theirs = (
+        Likelihood(hardness + n_bytes * gap * rng.normal(1, 0.2, 100), n_bytes, 1)
+        for gap in (0.0, 0.05)
+    )
+    (_, our_high), (their_low, _) = (each.to_dict()["interval"] for each in (ours, theirs))  # type: ignore[misc]
+    assert our_high > their_low
+    difference = ours.minus(theirs)
+    assert difference["bits_per_byte"] == pytest.approx(-0.05 / math.log(2), rel=0.1)
+    low, high = difference["interval"]  # type: ignore[misc]
+    assert low < difference["bits_per_byte"] < high < 0

@@ -66,6 +66,18 @@ def test_the_figures_of_a_recited_a_repeated_and_a_new_text() -> None:
     assert found["half"]["longest_copy_ids"] == train[10:30]
     assert found["none"]["copy_rate"] == {"8": None, "16": None}
     assert found["none"]["distinct"]["1"] is None
+    assert found["none"]["distinct_tokens"] == 0
+    assert found["recited"]["distinct_tokens"] == found["new"]["distinct_tokens"] == 40
+
+
+def test_a_larger_set_of_the_same_kind_is_not_called_less_varied() -> None:
+    rng = np.random.default_rng(0)
+    few, many = ([rng.integers(1, 50, 30).tolist() for _ in range(n)] for n in (4, 60))
+    found = memorisation({"few": few, "many": many}, Tokens([1]))  # type: ignore[arg-type]
+    assert found["few"]["distinct"]["1"] == pytest.approx(found["many"]["distinct"]["1"], abs=0.1)
+    assert distinct(many, 1) < 0.1  # what it was: 50 symbols among 1,800 tokens
+    uneven = memorisation({"a": few, "b": [few[0] + few[1], few[2] + few[3]]}, Tokens([1]))  # type: ignore[arg-type]
+    assert uneven["a"]["distinct"]["1"] == uneven["b"]["distinct"]["1"]
 
 
 def test_runs_do_not_cross_from_one_text_to_the_next() -> None:

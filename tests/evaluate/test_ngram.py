@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from groundup.evaluate import ngram
 from groundup.evaluate.ngram import count, generate_ngram
 from groundup.evaluate.runs import RunHashes
+from groundup.tokens.dataset import TokenDataset
+from tests.evaluate.conftest import World
 
 documents = st.lists(st.lists(st.integers(1, 5), max_size=12), min_size=1, max_size=12)
 
@@ -40,6 +43,17 @@ def test_a_text_scored_at_once_has_the_probabilities_of_its_distributions(
             expected = model.distribution([0, *text[:n]])[token]
             assert scored[place + 1 + n] == pytest.approx(expected, rel=1e-12)
         place += 1 + len(text)
+
+
+@pytest.mark.parametrize("at_once", [1, 500, 10**6])
+def test_documents_scored_in_groups_have_the_nats_of_all_at_once(
+    world: World, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, test = (TokenDataset(world.tokens, split) for split in ("train", "test"))
+    model = ngram.train_ngram(train)
+    expected = [-np.log(model.probabilities(test.document(n))).sum() for n in range(3)]
+    monkeypatch.setattr(ngram, "SCORED_AT_ONCE", at_once)
+    assert model.nats(test).tolist() == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_tiny_corpus_has_the_probabilities_of_the_formula_by_hand() -> None:

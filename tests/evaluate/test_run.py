@@ -8,12 +8,15 @@ import pytest
 from pydantic import ValidationError
 
 from groundup.errors import InputError
+from groundup.evaluate import run as module
 from groundup.evaluate.completion import choose_prompts
 from groundup.evaluate.config import EvaluateConfig
 from groundup.evaluate.functions import ACCEPTED, outcome
 from groundup.evaluate.run import evaluate
+from groundup.evaluate.tables import bits_table, lead_table, rates_table
+from groundup.tables import plain
 from groundup.tokens.dataset import TokenDataset
-from tests.evaluate.conftest import PYTHON, Texts, World, new_model
+from tests.evaluate.conftest import PYTHON, Texts, World, new_model, python_file
 
 CONFIG = EvaluateConfig(n_completions=5, max_new_tokens=40)
 
@@ -34,8 +37,56 @@ def test_every_yardstick_stands_beside_the_model(result: dict) -> None:
     assert bits["ngram"] < bits["byte_unigram"] < 8
     for name, each in result["likelihood"].items():
         assert each["bits_per_byte"] == bits[name]
-        assert each["interval"][0] <= bits[name] <= each["interval"][1]
+        assert each["interval"] is None  # three documents say nothing about others
         assert each["n_bytes"] == sum(len(text.encode()) for text in PYTHON.splits["test"])
+
+
+def test_the_record_says_on_what_and_with_what_it_was_measured(result: dict) -> None:
+    n_bytes = sum(len(text.encode()) for text in PYTHON.splits["test"])
+    assert result["measured_on"] == {
+        "n_documents": 3, "of_documents": 3, "n_bytes": n_bytes, "of_bytes": n_bytes,
+    }  # fmt: skip
+    assert (result["device"], result["precision"]) == ("cpu", "fp32")
+    assert result["ngram"]["n_tokens"] == result["ngram"]["of_tokens"]
+    bits = result["bits_per_byte"]
+    lead = result["model_minus_ngram"]
+    assert lead == {"bits_per_byte": bits["model"] - bits["ngram"], "interval": None}
+
+
+def test_every_yardstick_is_measured_on_the_same_part_within_the_bound(world: World) -> None:
+    first, _, last = (len(text.encode()) for text in PYTHON.splits["test"])
+    found = run(world, EvaluateConfig(max_bytes=first + 5, n_completions=1, max_new_tokens=5))
+    assert found["measured_on"]["n_bytes"] <= first + 5 < found["measured_on"]["of_bytes"]
+    for each in found["likelihood"].values():
+        assert each["n_bytes"] == found["measured_on"]["n_bytes"]
+    assert "of 3 documents" in plain(bits_table(found))
+    everything = run(world, EvaluateConfig(max_bytes=None, n_completions=1, max_new_tokens=5))
+    assert everything["measured_on"]["n_bytes"] == first + 6 + last
+
+
+def test_the_ngram_model_says_how_much_it_was_trained_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_TOKENS", 500)
+    found = run(world, EvaluateConfig(n_completions=1, max_new_tokens=5))
+    n, of = found["ngram"]["n_tokens"], found["ngram"]["of_tokens"]
+    assert 0 < n <= 500 < of
+    assert f"on {n:,} of {of:,} training tokens" in plain(bits_table(found))
+
+
+@pytest.mark.parametrize(
+    ("interval", "claim"),
+    [
+        ([-0.2, -0.1], "predicts better"), ([-0.2, 0.1], "no difference"),
+        ([0.1, 0.2], "predicts worse"), (None, "too few documents"),
+    ],
+)  # fmt: skip
+def test_the_lead_over_counting_is_claimed_only_as_far_as_its_interval_goes(
+    interval: list[float] | None, claim: str
+) -> None:
+    table = lead_table({"model_minus_ngram": {"bits_per_byte": -0.1, "interval": interval}})
+    assert table is not None
+    assert claim in plain(table)
 
 
 def test_the_same_call_gives_the_same_plain_values(world: World, result: dict) -> None:
@@ -108,6 +159,42 @@ def test_prose_has_completions_but_no_parse_rate(make_world: Callable[[Texts], W
     assert 0 < result["memorisation"]["ngram"]["distinct"]["1"] <= 1
 
 
+@pytest.mark.parametrize("n_functions", [1, 9])
+def test_a_stray_function_in_prose_does_not_decide_what_the_prompts_are(
+    make_world: Callable[[Texts], World], n_functions: int
+) -> None:
+    prose = [f"On day {n} the rain fell in torrents, and nobody went out. " * 9 for n in range(9)]
+    test = [*prose, python_file(0, n_functions)]
+    result = run(
+        make_world(Texts(train=[*prose, *PYTHON.splits["train"]], validation=prose, test=test)),
+        CONFIG,
+    )
+    completions = result["completions"]
+    assert completions["functions"]["found"] == n_functions
+    assert completions["applicable"] is False
+    assert f"only {n_functions} Python function" in completions["reason"]
+    assert len(completions["items"]) == 5
+    assert not any(item["function"] for item in completions["items"])
+
+
+def test_functions_too_long_for_the_context_are_another_reason_than_none(world: World) -> None:
+    result = run(world, EvaluateConfig(n_completions=2, max_new_tokens=5))
+    completions = result["completions"]
+    assert completions["functions"] == {
+        "found": 12, "qualified": 0, "most_prompt_tokens": 123, "most_body_tokens": 4,
+        "most_body_lines": 30,
+    }  # fmt: skip
+    assert "too long for the context" in completions["reason"]
+    assert completions["parse_rate"] == {}
+
+
+def test_the_parse_rate_states_its_bounds_and_the_share_within_them(result: dict) -> None:
+    table = rates_table(result)
+    assert table is not None
+    assert "at most 39 tokens and 30 lines" in table.title
+    assert "12 of 12 with a docstring (100%)" in table.title
+
+
 WORDS = ("sun", "rain", "wind", "snow", "mist", "hail", "sleet", "frost")
 
 
@@ -123,11 +210,11 @@ def test_documents_too_short_for_any_prompt_leave_the_likelihood(
 def test_prompts_do_not_depend_on_how_many_are_asked_for(world: World) -> None:
     dataset = TokenDataset(world.tokens, "test")
     few, many = (
-        choose_prompts(dataset, world.tokenizer, n=n, max_new_tokens=60, context_length=128)
+        choose_prompts(dataset, world.tokenizer, n=n, max_new_tokens=60, context_length=128)[0]
         for n in (3, 100)
     )
     assert few == many[:3]
-    assert len(many) == 8  # all there are
+    assert len(many) == 12  # all there are
     assert all(len(prompt.ids) <= 68 and len(prompt.reference) < 60 for prompt in many)
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from groundup.evaluate import yardsticks
 from groundup.evaluate.yardsticks import byte_counts, byte_unigram_bits, text_of, xz_bits
 from groundup.tokens.dataset import TokenDataset
 from tests.evaluate.conftest import PYTHON, World
@@ -14,7 +15,7 @@ from tests.evaluate.conftest import PYTHON, World
 
 def test_the_text_comes_back_from_the_tokens(world: World) -> None:
     text = text_of(TokenDataset(world.tokens, "test"), world.tokenizer)
-    assert text == "".join(PYTHON.splits["test"]).encode()
+    assert b"".join(text) == "".join(PYTHON.splits["test"]).encode()
 
 
 def test_bytes_counted_through_tokens_are_those_of_the_text(world: World) -> None:
@@ -35,4 +36,16 @@ def test_unigram_bits_are_the_cross_entropy_by_hand(world: World) -> None:
 def test_xz_bits_are_those_of_the_xz_command() -> None:
     text = "".join(PYTHON.splits["train"]).encode()
     packed = subprocess.run(["xz", "-9e", "-c"], input=text, capture_output=True, check=True).stdout
-    assert xz_bits(text) == pytest.approx(8 * len(packed) / len(text), rel=0.001)
+    for parts in ([text], [text[:100], b"", text[100:]]):
+        assert xz_bits(parts) == pytest.approx(8 * len(packed) / len(text), rel=0.001)
+
+
+def test_a_text_spelt_in_parts_is_the_same_text(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = TokenDataset(world.tokens, "test")
+    whole = b"".join(text_of(dataset, world.tokenizer))
+    monkeypatch.setattr(yardsticks, "SPELT_AT_ONCE", 7)
+    parts = list(text_of(dataset, world.tokenizer))
+    assert len(parts) > 10
+    assert b"".join(parts) == whole

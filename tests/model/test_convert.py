@@ -17,6 +17,9 @@ from groundup.errors import InputError
 from groundup.model.convert import export_model, load_exported
 from groundup.model.generate import generate
 from groundup.model.transformer import Transformer
+from groundup.tokenizer.config import TokenizerConfig
+from groundup.tokenizer.load import load_tokenizer
+from groundup.tokenizer.train import train_tokenizer
 
 SIZES = {"vocab_size": 70, "n_layers": 3, "d_model": 48, "context_length": 32, "n_heads": 6}
 CASES: dict[str, dict[str, Any]] = {
@@ -87,6 +90,31 @@ def test_greedy_text_is_that_of_transformers(case: str, tmp_path: Path) -> None:
     assert list(found) == wanted[0, 6:].tolist()
 
 
+@pytest.mark.parametrize(
+    ("temperature", "written"),
+    [
+        (0.7, {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "top_k": 0}),
+        (0.0, {"do_sample": False}),
+    ],
+)
+def test_transformers_draws_as_the_project_does(
+    temperature: float, written: dict[str, Any], tmp_path: Path
+) -> None:
+    sampling = {"temperature": temperature, "top_p": 0.9, "repetition_penalty": 1.2}
+    export_model(random_model("llama"), tmp_path, sampling=sampling)
+    found = transformers.GenerationConfig.from_pretrained(tmp_path, local_files_only=True)
+    for key, value in {**written, "repetition_penalty": 1.2, "eos_token_id": 0}.items():
+        assert getattr(found, key) == value, key
+    model = theirs(tmp_path)
+    prompt = ids(6)[:1]
+    drawn = set()
+    for seed in range(6):
+        torch.manual_seed(seed)
+        text = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=8)
+        drawn.add(tuple(text[0].tolist()))
+    assert (len(drawn) > 1) == (temperature > 0)
+
+
 SHARED = {
     "vocab_size": 70,
     "hidden_size": 48,
@@ -146,8 +174,40 @@ def test_the_tokenizer_travels_with_the_weights(tmp_path: Path) -> None:
         (source / name).write_text(json.dumps({"name": name}))
     export_model(random_model("llama"), tmp_path / "out", source)
     assert json.loads((tmp_path / "out" / "tokenizer.json").read_text())["name"] == "tokenizer.json"
+    settings = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert settings == {"name": "tokenizer_config.json", "model_max_length": 32}
     special = json.loads((tmp_path / "out" / "generation_config.json").read_text())
     assert (special["bos_token_id"], special["eos_token_id"]) == (0, 0)
+
+
+@pytest.mark.parametrize("family", ["nanochat", "llama", "gpt2"])
+def test_text_goes_from_an_export_to_the_same_logits_in_transformers(
+    family: str, tmp_path: Path
+) -> None:
+    text = "def read(path):\n    return open(path).read()  # <|endoftext|>\n"
+    train_tokenizer([text] * 3, TokenizerConfig(vocab_size=270), tmp_path / "tokenizer")
+    model = Transformer(
+        build(**SIZES | {"family": family, "vocab_size": 270, "context_length": 80})
+    )
+    randomise(model)
+    export_model(model, tmp_path / "out", tmp_path / "tokenizer")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.model_max_length == 80
+    encoded = tokenizer(text, return_tensors="pt")["input_ids"]
+    ours = load_tokenizer(tmp_path / "out")
+    assert encoded.tolist() == [[ours.bos_id, *ours.encode(text)]]
+    with torch.no_grad():
+        wanted = theirs(tmp_path / "out")(encoded).logits
+        found = load_exported(tmp_path / "out")(encoded)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_loaded_weights_are_trainable_tied_and_of_no_file(tmp_path: Path) -> None:
+    export_model(random_model("gpt2"), tmp_path)
+    model = load_exported(tmp_path)
+    assert model.head.weight is model.embed.weight
+    assert all(w.requires_grad and w.is_contiguous() and not w.is_meta for w in model.parameters())
+    assert all(not table.is_meta for table in model.buffers())
 
 
 def change_tensors(folder: Path, change: Any) -> None:
@@ -180,7 +240,20 @@ HEAD = "lm_head.weight"
         (lambda f: (f / "config.json").write_text("[]"), "type None cannot be loaded"),
         (lambda f: change_config(f, model_type="mamba"), "type 'mamba' cannot be loaded"),
         (lambda f: change_config(f, num_hidden_layers=4), "missing tensor model.layers.3"),
-        (lambda f: change_config(f, num_hidden_layers="x"), "n_layers is 'x'"),
+        (
+            lambda f: change_config(f, num_hidden_layers="x"),
+            "num_hidden_layers is 'x', not a whole",
+        ),
+        (lambda f: change_config(f, num_attention_heads="x"), "num_attention_heads is 'x'"),
+        (lambda f: change_config(f, num_hidden_layers=10**12), "cannot make 1000000000000 layers"),
+        (lambda f: change_config(f, vocab_size=10**12), r"not \[1000000000000, 48\]"),
+        (lambda f: change_config(f, vocab_size=10**30), "larger than any memory"),
+        (lambda f: change_config(f, max_position_embeddings=10**12), "max_position_embeddings is"),
+        (lambda f: change_config(f, rms_norm_eps=float("nan")), "rms_norm_eps is nan"),
+        (lambda f: change_config(f, rms_norm_eps="1e-5"), "rms_norm_eps is '1e-5'"),
+        (lambda f: change_config(f, rope_parameters={"rope_theta": "x"}), "rope_theta is 'x'"),
+        (lambda f: change_config(f, rope_parameters={"rope_theta": -1.0}), "rope_theta is -1.0"),
+        (lambda f: change_config(f, tie_word_embeddings="no"), "tie_word_embeddings is 'no'"),
         (lambda f: change_config(f, hidden_size=None), "not the config of a llama"),
         (lambda f: change_config(f, attention_bias=True), "attention_bias: True"),
         (lambda f: change_config(f, hidden_act="gelu"), "hidden_act: gelu"),

@@ -275,6 +275,7 @@ def evaluation(sample: str) -> dict:
     def copied(distinct: float, copy: float, longest: int) -> dict:
         return {
             "distinct": {"1": distinct / 3, "2": distinct / 1.5, "3": distinct, "4": distinct},
+            "distinct_tokens": 4_100,
             "copy_rate": {"8": copy, "16": copy / 4},
             "longest_copy": longest,
             "longest_copy_text": f"raise NotImplementedError{sample}",
@@ -282,6 +283,12 @@ def evaluation(sample: str) -> dict:
 
     return {
         "split": "test",
+        "device": "cpu",
+        "precision": "bf16",
+        "measured_on": {
+            "n_documents": 24, "of_documents": 30, "n_bytes": 390_000, "of_bytes": 480_000,
+        },
+        "model_minus_ngram": {"bits_per_byte": -0.544, "interval": [-0.561, -0.524]},
         "bits_per_byte": bits,
         "likelihood": {
             name: {
@@ -291,12 +298,16 @@ def evaluation(sample: str) -> dict:
             }
             for name in ("model", "untrained", "ngram")
         },
-        "ngram": {"order": 5, "n_tokens": 2_400_000},
+        "ngram": {"order": 5, "n_tokens": 2_400_000, "of_tokens": 3_100_000},
         "completions": {
             "applicable": True,
             "reason": None,
+            "functions": {
+                "found": 200, "qualified": 90, "most_prompt_tokens": 146, "most_body_tokens": 109,
+                "most_body_lines": 30,
+            },
             "sampling": {
-                "max_new_tokens": 110, "temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.05,
+                "max_new_tokens": 110, "temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.0,
             },
             "parse_rate": {
                 "model": rate(32, 0.409, 0.654), "untrained": rate(0, 0.0, 0.06),

@@ -66,6 +66,12 @@ def test_energy_is_said_to_be_an_estimate():
     assert "estimate" in row("energy_kwh", 1.0, 1.0).name
 
 
+def test_what_is_computed_from_the_duration_says_so():
+    for quantity in UNITS:
+        derived = quantity in {"cost_usd", "energy_kwh"}
+        assert row(quantity, 1.0, 1.0).name.endswith("from the duration") is derived
+
+
 def test_the_table_for_the_terminal_says_the_same():
     (table,) = compare_tables(compare({"duration_seconds": 240.0}, {"duration_seconds": 300.0}, {}))
     text = plain(table)

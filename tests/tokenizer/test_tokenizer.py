@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -178,6 +179,66 @@ def test_transformers_opens_it_with_the_same_ids_behind_the_separator(
     assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (0, 0, 0)
     assert theirs(CODE)["input_ids"] == [0, *tokenizer.encode(CODE)]
     assert theirs.decode(tokenizer.encode(CODE)) == CODE
+
+
+def with_a_hole(content: dict[str, Any]) -> None:
+    vocabulary = content["model"]["vocab"]
+    vocabulary[max(vocabulary, key=vocabulary.get)] += 7
+
+
+def with_a_foreign_character(content: dict[str, Any]) -> None:
+    vocabulary = content["model"]["vocab"]
+    vocabulary["漢"] = len(vocabulary)
+
+
+def with_an_added_token(content: dict[str, Any]) -> None:
+    token = content["added_tokens"][0] | {"id": len(content["model"]["vocab"]), "content": "<|x|>"}
+    content["added_tokens"].append(token)
+
+
+def without_a_byte(content: dict[str, Any]) -> None:
+    vocabulary = content["model"]["vocab"]
+    vocabulary["ĠĠĠĠĠĠĠĠĠ"] = vocabulary.pop("ÿ")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (with_a_hole, "320 ids are not 0 to 319"),
+        (with_a_foreign_character, "'漢' holds '漢', which stands for no byte"),
+        (with_an_added_token, r"added token '<\|x\|>'"),
+        (without_a_byte, "no byte-level token for byte 255"),
+        (lambda c: c.update(normalizer={"type": "Lowercase"}), "has a normalizer"),
+        (
+            lambda c: c.update(
+                truncation={
+                    "max_length": 5,
+                    "strategy": "LongestFirst",
+                    "stride": 0,
+                    "direction": "Right",
+                }
+            ),
+            "has a truncation",
+        ),
+    ],
+)
+def test_a_tokenizer_that_fails_on_some_text_or_loses_it_is_refused(
+    folder: Path, tmp_path: Path, damage: Any, message: str
+) -> None:
+    content = json.loads((folder / "tokenizer.json").read_text())
+    damage(content)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        load_tokenizer(tmp_path)
+
+
+def test_the_separators_letters_are_letters_in_transformers_too(
+    folder: Path, tokenizer: Tokenizer
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoTokenizer.from_pretrained(str(folder))
+    text = f"a{SEPARATOR}b"
+    assert theirs(text)["input_ids"] == [0, *tokenizer.encode(text)]
 
 
 def test_transformers_settings_hold_no_path(folder: Path) -> None:

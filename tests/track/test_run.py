@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groundup.artifacts import is_sealed, verify
+from groundup.artifacts import is_sealed
 from groundup.errors import StorageError
 from groundup.track.run import Run, checkpoint_name, checkpoints, read_lines, read_run, rewind
+from groundup.track.verify import verify
 
 
 def run_of(folder, n_steps=5, **record):
@@ -146,6 +147,6 @@ def test_checkpoints_are_listed_by_step(tmp_path_factory, numbers):
     folder = tmp_path_factory.mktemp("list")
     for number in numbers:
         (folder / checkpoint_name(number)).mkdir()
-    (folder / ".tmp-step-00000001").mkdir()
+    (folder / ".groundup-tmp-step-00000001").mkdir()
     (folder / "step-notes.txt").write_text("not a folder")
     assert [int(path.name[5:]) for path in checkpoints(folder)] == sorted(numbers)

@@ -1,5 +1,9 @@
 import io
+import os
+import select
+import signal
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -7,7 +11,7 @@ import torch
 from groundup.architecture.counts import parameters
 from groundup.errors import GroundupError, UserError
 from groundup.plan.candidates import Corpus, Job
-from groundup.train import measure, precision
+from groundup.train import measure, objectives, precision
 from groundup.train.config import PretrainConfig, unsettled
 from groundup.train.measure import measure_machine
 
@@ -39,13 +43,14 @@ def quick(monkeypatch, capsys):
     """Short measurements, in this process; `tests/test_kill_resume.py` has the real child."""
 
     def child(command, input, **options):
-        assert command[1:] == ["-m", "groundup.train.measure"]
+        assert command[1:] == ["-P", "-m", "groundup.train.measure"]
         monkeypatch.setenv("GROUNDUP_FAULT", options["env"]["GROUNDUP_FAULT"])
         monkeypatch.setattr("sys.stdin", io.StringIO(input))
         code = measure.main()
         return subprocess.CompletedProcess(command, code, capsys.readouterr().out)
 
     monkeypatch.setattr(subprocess, "run", child)
+    monkeypatch.setattr(measure, "end_with", lambda parent: None)  # not the process of the tests
     monkeypatch.setattr(measure, "MEASURED_SECONDS", 0.01)
     monkeypatch.setattr(precision, "PROBE_SECONDS", 0.02)
 
@@ -70,6 +75,23 @@ def test_a_measurement_is_complete_and_plausible(tmp_path, quick, monkeypatch):
     assert list(tmp_path.iterdir()) == []  # the trial checkpoint is gone
 
 
+def test_the_forward_pass_that_is_timed_fits_where_a_training_step_does(
+    tmp_path, quick, monkeypatch
+):
+    shapes = []
+    real = objectives.causal_loss
+    monkeypatch.setattr(
+        objectives,
+        "causal_loss",
+        lambda model, inputs, targets: shapes.append(inputs.shape) or real(model, inputs, targets),
+    )
+    wanted = message(
+        tmp_path, precision="fp32", attention="bmm", device="cpu", micro_batch_size=2
+    )  # fmt: skip
+    measure_machine(*wanted)
+    assert shapes == [(2, 16)] * 4  # a batch of four rows, once to warm up and once timed
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_an_error_of_the_child_arrives_as_the_users(tmp_path, quick):
     with pytest.raises(UserError, match=r"pretrain\.device is cuda") as caught:
@@ -82,3 +104,44 @@ def test_a_child_that_was_killed_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *command, **options: died)
     with pytest.raises(GroundupError, match="stopped from outside"):
         measure_machine(*message(tmp_path))
+
+
+def test_a_module_in_the_users_folder_is_not_taken_for_pythons(tmp_path, monkeypatch):
+    (tmp_path / "statistics.py").write_text("raise SystemExit('poisoned')")
+    monkeypatch.chdir(tmp_path)
+    run, said = subprocess.run, []
+
+    def child(command, input, **options):
+        said.append(run(command, input="no job", stderr=subprocess.PIPE, **options).stderr)
+        return subprocess.CompletedProcess(command, -9, "")
+
+    monkeypatch.setattr(subprocess, "run", child)
+    with pytest.raises(GroundupError, match="stopped from outside"):
+        measure_machine(*message(tmp_path))
+    assert "poisoned" not in said[0]
+    assert "JSONDecodeError" in said[0]  # it came as far as reading the job
+
+
+MEASURING = """
+import os, time
+from groundup.train import measure
+
+def forever(message):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+measure.measure = forever
+measure.main()
+"""
+PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], input=b'{}')"
+
+
+def test_the_child_ends_when_its_parent_was_killed():
+    command = [sys.executable, "-c", PARENT, MEASURING]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+        child = int(parent.stdout.readline())
+        parent.kill()
+        ended, _, _ = select.select([parent.stdout], [], [], 30)  # closed by the last that holds it
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+    assert ended, "the child went on"

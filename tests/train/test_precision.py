@@ -73,6 +73,30 @@ def test_float32_that_is_rounded_to_bf16_is_not_taken_for_float32(rates, monkeyp
     assert found.float32_matmul_precision == "highest"
 
 
+def test_exact_float32_is_there_even_where_the_probe_finds_it_wanting(rates, monkeypatch):
+    """A processor or driver whose every fp32 product is beyond the bound."""
+    monkeypatch.setattr(precision, "FP32_ERROR", 0.0)
+    assert choose_arithmetic("cpu", "auto").precision == "fp32"
+    assert choose_arithmetic("cpu", "auto").float32_matmul_precision == "highest"
+    assert choose_arithmetic("cpu", "fp32").float32_matmul_precision == "highest"
+
+
+@pytest.mark.parametrize(
+    ("relative_error", "chosen"), [(0.004, "bf16"), (0.05, "fp32"), (float("nan"), "fp32")]
+)
+def test_auto_refuses_bf16_that_is_fast_and_wrong(rates, monkeypatch, relative_error, chosen):
+    rates[torch.bfloat16] = 1000.0
+    plain = torch.Tensor.__matmul__
+
+    def matmul(left, right):
+        product = plain(left, right)
+        return product * (1 + relative_error) if left.dtype == torch.bfloat16 else product
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", matmul)
+    assert choose_arithmetic("cpu", "auto").precision == chosen
+    assert choose_arithmetic("cpu", "bf16").precision == "bf16"  # written down is written down
+
+
 def test_the_attention_of_a_cpu_is_one_that_there_is():
     found = choose_attention("cpu", "fp32", batch_size=2, n_heads=2, context_length=16, head_dim=8)
     assert found in ATTENTION

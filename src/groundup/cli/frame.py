@@ -7,14 +7,16 @@ nothing else. Results go to standard output, everything for people to standard e
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import io
 import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -43,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command line and exit with its code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a model writes what no old terminal can
-    sys.exit(run(arguments))
+    code = run(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        _let_go(stream)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -57,27 +62,50 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return error.exit_code
     except GroundupError as error:
-        click.echo(str(error), err=True)
+        _say(str(error))
         return error.code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        _say("interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader (`head`) has enough. What is left in the buffer must not raise at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_left():
+            return 0  # `head` has enough of our results
         if os.environ.get("GROUNDUP_DEBUG") == "1":
-            traceback.print_exc()
-        click.echo(
+            _say(traceback.format_exc().rstrip())
+        _say(
             f"error: {type(error).__name__}: {_one_line(error)}\n"
-            "  this is a bug in groundup; GROUNDUP_DEBUG=1 shows where",
-            err=True,
+            "  this is a bug in groundup; GROUNDUP_DEBUG=1 shows where"
         )
         return 1
+
+
+def _say(text: str) -> None:
+    from groundup.progress import say  # not for `--help`: it imports what reads units
+
+    say(text)
+
+
+def _reader_has_left() -> bool:
+    """Whether standard output is a pipe that nobody reads: another broken pipe is our mistake."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _let_go(stream: TextIO) -> None:
+    """Drop what a broken stream still holds: at exit it would raise and change the code."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _one_line(error: Exception) -> str:
@@ -120,7 +148,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
-            raise _ClosedPipe from error
+            raise _ClosedPipe(str(error)) from error
 
 
 class _ClosedPipe(BrokenPipeError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from groundup.cli.options import config_option, json_option
+from groundup.cli.options import config_option, json_option, overrides_argument
 
 if TYPE_CHECKING:
     from groundup.project import GenerateConfig
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("prompt")
-@click.option("--project", metavar="DIR", help="Use this project's latest model (default: here).")
+@overrides_argument
+@click.option("--project", metavar="DIR", help="Use this project's model (default: here).")
 @click.option("--model", metavar="PATH", help="Use an exported model, a run or a checkpoint.")
 @config_option
 @click.option("--max-new-tokens", type=click.IntRange(min=1), help="Longest completion.")
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @json_option
 def generate(
     prompt: str,
+    overrides: tuple[str, ...],
     project: str | None,
     model: str | None,
     config: str | None,
@@ -42,6 +44,9 @@ def generate(
 ) -> None:
     """Complete PROMPT with a trained model.
 
+    With the --config and KEY=VALUE of a run it is that run's model. Where there is none of exactly
+    these settings, it is the newest of the project's name, and standard error says so.
+
     What is not given comes from the project's `generate` section (with --model: its defaults).
     """
     from groundup import api
@@ -49,17 +54,19 @@ def generate(
     from groundup.tables import print_json
 
     if model is not None:
-        if project is not None or config is not None:
-            raise click.UsageError("--model stands alone: leave --project and --config out")
-        path, section, default_seed = Path(model), GenerateConfig(), 0
+        if project is not None or config is not None or overrides:
+            raise click.UsageError(
+                "--model stands alone: leave --project, --config and KEY=VALUE out"
+            )
+        loaded, section, default_seed = None, GenerateConfig(), 0
     else:
-        loaded = load_project(project or ".", config)
-        path, section, default_seed = loaded.folder, loaded.generate, loaded.project.seed
+        loaded = load_project(project or ".", config, overrides)
+        section, default_seed = loaded.generate, loaded.project.seed
     given = {key: value for key, value in settings.items() if value is not None}
     sampling = GenerateConfig.model_validate(section.model_dump() | given)
     seed = default_seed if seed is None else seed
 
-    folder = api.find_model(path)
+    folder = api.find_project_model(loaded) if loaded else api.find_model(Path(model or "."))
     pieces = complete(folder, prompt, sampling, seed)
     if as_json:
         completion = "".join(pieces)

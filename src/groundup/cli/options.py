@@ -15,7 +15,7 @@ config_option = click.option(
 )
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 project_option = click.option(
-    "--project", default=".", show_default="here", metavar="DIR", help="The project's folder."
+    "--project", default=".", metavar="DIR", help="The project's folder (default: here)."
 )
 
 

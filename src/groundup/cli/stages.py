@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from groundup.cli.options import project_options
-from groundup.cli.run import exit_code, stage_table, summary
-
-if TYPE_CHECKING:
-    from groundup.tables import Table
+from groundup.cli.run import exit_code, failure_as_json, stage_table, summary
 
 
 @click.command()
@@ -71,12 +66,14 @@ def _run_until(
     stage: str, *, project: str, config: str | None, overrides: tuple[str, ...], as_json: bool
 ) -> int:
     """Run what ``stage`` needs, then print its result."""
+    from groundup.cli.results import RESULTS
     from groundup.files import read_json
     from groundup.project import load_project
     from groundup.stages import run_project
     from groundup.tables import print_json, print_tables
 
-    result = run_project(load_project(project, config, overrides), stage)
+    with failure_as_json(as_json):
+        result = run_project(load_project(project, config, overrides), stage)
     path = result.paths.get(stage)
     if as_json:
         record = RESULTS[stage][0]
@@ -86,79 +83,6 @@ def _run_until(
     else:
         tables = RESULTS[stage][1](path) if path else []
         print_tables(tables or [stage_table(result)])
-        click.echo(f"{stage}: {result.report if stage == 'report' else path}")
+        if path:
+            click.echo(f"{stage}: {result.report if stage == 'report' else path}")
     return exit_code(result)
-
-
-def _data_tables(folder: Path) -> list[Table]:
-    from groundup.data.report import corpus_tables
-    from groundup.files import read_json
-    from groundup.tables import Table
-
-    return [Table(*table) for table in corpus_tables(read_json(folder / "report.json"))]
-
-
-def _plan_tables(folder: Path) -> list[Table]:
-    from groundup.files import read_json
-    from groundup.plan.report import plan_tables
-    from groundup.tables import Table
-
-    return [Table(*table) for table in plan_tables(read_json(folder / "plan.json"))]
-
-
-def _record_table(file: str, title: str) -> Callable[[Path], list[Table]]:
-    """Tables of a JSON record without a printer of its own: one row a number."""
-
-    def tables(folder: Path) -> list[Table]:
-        from groundup.files import read_json
-        from groundup.tables import Table
-
-        rows = list(flatten(read_json(folder / file)))
-        return [Table(title, ["measure", "value"], rows)]
-
-    return tables
-
-
-def flatten(record: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """The single values of nested dicts under dotted names; lists (samples) are left out."""
-    if not isinstance(record, dict):
-        return [] if isinstance(record, list) else [(prefix, record)]
-    return [
-        row
-        for key, value in record.items()
-        for row in flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    ]
-
-
-def _evaluation_tables(folder: Path) -> list[Table]:
-    from groundup.evaluate.tables import evaluation_tables
-    from groundup.files import read_json
-
-    return evaluation_tables(read_json(folder / "evaluation.json"))
-
-
-def run_tables(folder: Path) -> list[Table]:
-    """What the plan predicted of a finished run, beside what was measured."""
-    from groundup.files import read_json
-    from groundup.report.compare import compare, compare_tables
-
-    record = read_json(folder / "run.json")
-    predicted = record["predicted"]
-    return compare_tables(compare(predicted, record["measured"], predicted["band"]))
-
-
-def _nothing(folder: Path) -> list[Table]:
-    """The table of stages says it all."""
-    return []
-
-
-# stage → (its JSON record, its tables)
-RESULTS: dict[str, tuple[str | None, Callable[[Path], list[Table]]]] = {
-    "data": ("report.json", _data_tables),
-    "tokenizer": ("summary.json", _record_table("summary.json", "Tokenizer")),
-    "plan": ("plan.json", _plan_tables),
-    "pretrain": ("run.json", run_tables),
-    "evaluate": ("evaluation.json", _evaluation_tables),
-    "export": (None, _nothing),
-    "report": (None, _nothing),
-}

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -24,24 +25,30 @@ from groundup.data.annotate.clean import clean
 from groundup.data.annotate.quality import measure_quality
 from groundup.data.config import DataConfig
 from groundup.data.dedup.exact import exact_copies, exact_hash
+from groundup.data.dedup.held_out import Sets, copies_of_held_out, overlaps
 from groundup.data.dedup.minhash import MinHash, near_copies
 from groundup.data.dedup.shingles import Hashes, hash_words, shingles
+from groundup.data.dedup.spill import SpilledSets
 from groundup.data.document import (
     Document,
+    Row,
     TableWriter,
     document_id,
     read_columns,
     read_documents,
+    read_rows,
 )
-from groundup.data.readers.folder import Listing, Quarantined, read_bytes, read_text
+from groundup.data.readers.folder import Listing, Quarantined, read_text
+from groundup.data.readers.hashes import hash_contents
 from groundup.data.readers.inputs import list_inputs
-from groundup.data.report import Row, corpus_report
+from groundup.data.report import OVERLAP_WORDS, corpus_report
 from groundup.data.select import broken_rules
-from groundup.data.split import SPLITS, Split, assign_splits
+from groundup.data.split import HELD_OUT, SPLITS, Split, assign_splits
 from groundup.errors import InputError
 from groundup.files import read_json, storage_errors, write_atomic, write_json
 from groundup.progress import progress, say
 
+MARKDOWN = (".md", ".markdown")  # endings of files where two trailing spaces break a line
 _ROW_GROUP_BYTES = 8 * 2**20  # of text
 
 
@@ -62,34 +69,26 @@ def build_corpus(config: DataConfig, folder: Path, seed: int, root: Path) -> dic
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         signatures, quarantined = _annotate(listing, config, folder)
-        documents = read_columns(folder, "documents").to_pylist()
-        signals = read_columns(folder, "signals").to_pylist()
+        rows = read_rows(folder)
+        for row, reason in zip(rows, broken_rules(rows, config), strict=True):
+            row.reason = reason
+        _find_copies(rows, signatures, config, folder)
+        _split(rows, config, seed, folder)
+        n_kept = sum(row.reason is None for row in rows)
+        if not any(row.split == "train" for row in rows):
+            raise _too_few(n_kept, config, root, rows, quarantined)
 
-        reasons = broken_rules(signals, config)
-        passed = np.array([row for row, reason in enumerate(reasons) if reason is None], np.int64)
-        heads, similarities = _find_copies(passed, signals, signatures, reasons, config, folder)
-
-        kept = [row for row, reason in enumerate(reasons) if reason is None]
-        if len(kept) < len(SPLITS):
-            raise _too_few(len(kept), config, root, reasons, quarantined)
-        splits: list[Split | None] = [None] * len(documents)
-        ids = [documents[row]["id"] for row in kept]
-        fractions = config.validation_fraction, config.test_fraction
-        for row, split in zip(kept, assign_splits(ids, seed, *fractions), strict=True):
-            splits[row] = split
-
-        rows = [
-            Row(**document, **signal, reason=reason, split=split, cluster=head, similarity=like)
-            for document, signal, reason, split, head, like in zip(
-                documents, signals, reasons, splits, heads, similarities, strict=True
-            )
-        ]
         report = corpus_report(rows, quarantined)
         with TableWriter(folder, "clusters") as clusters, TableWriter(folder, "selection") as table:
             clusters.write([{"cluster": row.cluster, "similarity": row.similarity} for row in rows])
             table.write(
                 [
-                    {"kept": row.reason is None, "reason": row.reason, "split": row.split}
+                    {
+                        "kept": row.reason is None,
+                        "reason": row.reason,
+                        "split": row.split,
+                        "overlap": row.overlap,
+                    }
                     for row in rows
                 ]
             )
@@ -104,7 +103,8 @@ def _annotate(
 ) -> tuple[NDArray[np.uint32], list[Quarantined]]:
     """Write ``documents`` and ``signals``; return the MinHash signatures and all files refused."""
     minhash = MinHash(config.n_hashes)
-    signatures: list[NDArray[np.uint32]] = []
+    signatures = np.empty((len(listing.files), config.n_hashes), dtype=np.uint32)
+    n_documents = 0
     quarantined = list(listing.quarantined)
     with (
         TableWriter(folder, "documents") as documents,
@@ -122,9 +122,10 @@ def _annotate(
                 continue
             place = {"source": file.source, "locator": file.locator}
             texts.append({"id": document_id(**place), **place, "text": text})
-            signal, words = _measure(text)
+            signal, words = _measure(text, file.path.suffix.lower() in MARKDOWN)
             measured.append(signal)
-            signatures.append(minhash.signature(shingles(words, config.shingle_words)))
+            signatures[n_documents] = minhash.signature(shingles(words, config.shingle_words))
+            n_documents += 1
             n_bytes += signal["raw_bytes"]
             if n_bytes >= _ROW_GROUP_BYTES:
                 documents.write(texts)
@@ -135,13 +136,13 @@ def _annotate(
     if listing.other_endings:
         others = (f"{n} {ending}" for ending, n in listing.other_endings.most_common(5))
         say(f"not read for their ending (data.extensions): {', '.join(others)}")
-    return np.array(signatures, dtype=np.uint32).reshape(-1, config.n_hashes), quarantined
+    return signatures[:n_documents], quarantined
 
 
-def _measure(text: str) -> tuple[dict[str, Any], Hashes]:
+def _measure(text: str, markdown: bool) -> tuple[dict[str, Any], Hashes]:
     """The signals of one document, and the hashes of its words."""
     raw_bytes = len(text.encode())
-    cleaned, changes = clean(text)
+    cleaned, changes = clean(text, markdown)
     data = cleaned.encode()
     words = hash_words(data)
     signal = {
@@ -156,54 +157,85 @@ def _measure(text: str) -> tuple[dict[str, Any], Hashes]:
 
 
 def _find_copies(
-    passed: NDArray[np.int64],
-    signals: list[dict[str, Any]],
-    signatures: NDArray[np.uint32],
-    reasons: list[str | None],
-    config: DataConfig,
-    folder: Path,
-) -> tuple[list[int], list[float]]:
-    """Enter the copies among the rows that ``passed`` in ``reasons``.
+    rows: list[Row], signatures: NDArray[np.uint32], config: DataConfig, folder: Path
+) -> None:
+    """Note the copies among the rows without a reason: of what, how similar, and the reason.
 
     Of several the longest is kept, the first where lengths are equal.
-
-    Returns:
-        For each row the row it copies in the end (itself where none), and how similar they are.
     """
-
-    def shingle_sets(rows: NDArray[np.int64]) -> dict[int, Hashes]:
-        texts = (document.text.encode() for document in read_documents(folder, rows))
-        return {
-            row: np.unique(shingles(hash_words(text), config.shingle_words))
-            for row, text in zip(rows.tolist(), texts, strict=True)
-        }
-
-    n_bytes = np.array([signal["n_bytes"] for signal in signals], dtype=np.int64)
+    passed = _numbers(rows, lambda row: row.reason is None)
+    n_bytes = np.array([row.n_bytes for row in rows], dtype=np.int64)
     order = passed[np.argsort(-n_bytes[passed], kind="stable")]
-    exact = exact_copies([signal["exact_hash"] for signal in signals], order)
+    exact = exact_copies([row.exact_hash for row in rows], order)
     order = order[exact[order] == order]
-    near, similarities = near_copies(
-        signatures, order, config.bands, config.near_duplicate_threshold, shingle_sets
+    with ExitStack() as stack:
+
+        def on_disk(numbers: NDArray[np.int64]) -> SpilledSets:
+            sets = _shingle_sets(folder, numbers, config.shingle_words)
+            return stack.enter_context(SpilledSets(folder, sets))
+
+        near, similarities = near_copies(
+            signatures, order, config.bands, config.near_duplicate_threshold, on_disk
+        )
+    heads, likes = near[exact].tolist(), similarities[exact].tolist()
+    for number, (row, head, like) in enumerate(zip(rows, heads, likes, strict=True)):
+        row.cluster, row.similarity = head, like
+        if head != number:
+            row.reason = "near_copy" if exact[number] == number else "exact_copy"
+
+
+def _split(rows: list[Row], config: DataConfig, seed: int, folder: Path) -> None:
+    """Split what is left; drop from train what is like held-out text; measure what they share.
+
+    Nothing is done where fewer are left than there are splits.
+    """
+    kept = [row for row in rows if row.reason is None]
+    if len(kept) < len(SPLITS):
+        return
+    fractions = config.validation_fraction, config.test_fraction
+    splits = assign_splits([row.id for row in kept], seed, *fractions)
+    for row, split in zip(kept, splits, strict=True):
+        row.split = split
+
+    def sets(n_words: int, *splits: Split) -> Sets:
+        numbers = _numbers(rows, lambda row: row.split in splits)
+        return _shingle_sets(folder, numbers, n_words)
+
+    words = config.shingle_words
+    copies = copies_of_held_out(
+        sets(words, *HELD_OUT), lambda: sets(words, "train"), config.near_duplicate_threshold
     )
-    for row in passed.tolist():
-        if exact[row] != row:
-            reasons[row] = "exact_copy"
-        elif near[row] != row:
-            reasons[row] = "near_copy"
-    return near[exact].tolist(), similarities[exact].tolist()
+    for number, (twin, similarity) in copies.items():
+        row = rows[number]
+        row.cluster, row.similarity, row.split = twin, similarity, None
+        row.reason = "near_copy_of_held_out"
+    counts = overlaps(sets(OVERLAP_WORDS, *HELD_OUT), lambda: sets(OVERLAP_WORDS, "train"))
+    for number, (n_seen, n_shingles) in counts.items():
+        rows[number].n_shingles_in_train, rows[number].n_shingles = n_seen, n_shingles
+
+
+def _numbers(rows: list[Row], wanted: Callable[[Row], bool]) -> NDArray[np.int64]:
+    return np.array([number for number, row in enumerate(rows) if wanted(row)], dtype=np.int64)
+
+
+def _shingle_sets(folder: Path, numbers: NDArray[np.int64], n_words: int) -> Sets:
+    """The shingles of some rows (ascending), each sorted and without repeats."""
+    documents = read_documents(folder, numbers)
+    for number, document in zip(numbers.tolist(), documents, strict=True):
+        yield number, np.unique(shingles(hash_words(document.text.encode()), n_words))
 
 
 def _too_few(
     n_kept: int,
     config: DataConfig,
     root: Path,
-    reasons: list[str | None],
+    rows: list[Row],
     quarantined: list[Quarantined],
 ) -> InputError:
-    lost = Counter(reason for reason in reasons if reason is not None)
+    lost = Counter(row.reason for row in rows if row.reason is not None)
     lost.update(file.reason for file in quarantined)
     why = ", ".join(f"{n} {reason}" for reason, n in lost.most_common())
-    n_files = len(reasons) + len(quarantined)
+    n_files = len(rows) + len(quarantined)
     return InputError(
         f"{n_kept} of {n_files} files are left as documents, and a corpus needs three, one for "
         "each split" + (f" ({why})" if why else ""),
@@ -212,20 +244,21 @@ def _too_few(
     )
 
 
-def fingerprint(config: DataConfig, root: Path) -> str:
+def fingerprint(config: DataConfig, root: Path, cache: Path | None = None) -> str:
     """SHA-256 (hex) over the names and contents of all input files: equal input, equal corpus.
+
+    Args:
+        config: the section ``data``.
+        root: the project folder, to which inputs are relative.
+        cache: a file that remembers the hashes of files that have not changed since.
 
     Raises:
         InputError: an input is missing or empty.
     """
     listing = list_inputs(config, root)
     digest = hashlib.sha256()
-    for file in listing.files:
-        data = read_bytes(file, config.max_file_bytes)
-        if isinstance(data, Quarantined):
-            content = f"{data.reason} {data.n_bytes}"
-        else:
-            content = hashlib.sha256(data).hexdigest()
+    contents = hash_contents(listing.files, config.max_file_bytes, cache)
+    for file, content in zip(listing.files, contents, strict=True):
         digest.update(f"{file.source}\0{file.locator}\0{content}\n".encode())
     for refused in listing.quarantined:
         digest.update(f"{refused.source}\0{refused.locator}\0{refused.reason}\n".encode())

@@ -3,7 +3,7 @@
     documents.parquet   id, source, locator, text        as read, never rewritten
     signals.parquet     what was measured on each        and its cleaned text, where that differs
     clusters.parquet    what each is a copy of
-    selection.parquet   kept or why not, and the split
+    selection.parquet   kept or why not, the split, and how much of it stands in train
 
 Thresholds can change without reading or measuring again, and every dropped document has its reason.
 """
@@ -11,6 +11,7 @@ Thresholds can change without reading or measuring again, and every dropped docu
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from groundup.data.split import Split
 
 SCHEMAS = {
     "documents": pa.schema(
@@ -41,8 +44,16 @@ SCHEMAS = {
         }
     ),
     "clusters": pa.schema({"cluster": pa.int64(), "similarity": pa.float64()}),
-    "selection": pa.schema({"kept": pa.bool_(), "reason": pa.string(), "split": pa.string()}),
+    "selection": pa.schema(
+        {
+            "kept": pa.bool_(),
+            "reason": pa.string(),
+            "split": pa.string(),
+            "overlap": pa.float64(),  # of held-out documents: share of shingles found in train
+        }
+    ),
 }
+_ROWS_AT_ONCE = 4096
 _TEXTS = {"text", "clean_text"}  # long and all different: a dictionary of them would be no gain
 
 
@@ -51,12 +62,49 @@ class Document:
     """A text and where it comes from."""
 
     id: str
-    """128-bit hash (hex) of source and locator: the same file has the same id in every corpus."""
+    """128-bit hash (hex) of source and locator: the same wherever the project is moved."""
     source: str
-    """Name of the input."""
+    """The input as `data.input` names it (of an absolute path the end)."""
     locator: str
     """Path of the file inside the input."""
     text: str
+
+
+@dataclass(slots=True)
+class Row:
+    """All that is known of one document but its text: a row of all four tables.
+
+    The first fields are read from disk (`read_rows`); the others are decided later.
+    """
+
+    id: str
+    source: str
+    locator: str
+    raw_bytes: int
+    n_bytes: int
+    n_lines: int
+    n_words: int
+    letter_share: float
+    duplicate_line_share: float
+    mean_line_bytes: float
+    exact_hash: str
+    cleaning: tuple[str, ...]
+    cluster: int
+    similarity: float = 1.0
+    reason: str | None = None
+    split: Split | None = None
+    n_shingles: int = 0  # of a held-out document: long ones, and those that stand in train
+    n_shingles_in_train: int = 0
+
+    @property
+    def name(self) -> str:
+        """The document's place, for people."""
+        return f"{self.source}/{self.locator}"
+
+    @property
+    def overlap(self) -> float | None:
+        """Share of a held-out document's long shingles that stand in train."""
+        return self.n_shingles_in_train / self.n_shingles if self.n_shingles else None
 
 
 def document_id(source: str, locator: str) -> str:
@@ -88,6 +136,20 @@ def read_columns(folder: Path, name: str) -> Any:
     """A table without its texts, as an Arrow table."""
     columns = [column for column in SCHEMAS[name].names if column not in _TEXTS]
     return pq.read_table(folder / f"{name}.parquet", columns=columns)
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """All documents without their texts, nothing decided yet."""
+    documents, signals = read_columns(folder, "documents"), read_columns(folder, "signals")
+    rows: list[Row] = []
+    while len(rows) < len(documents):  # some at a time: their dictionaries are larger than they
+        first = len(rows), _ROWS_AT_ONCE
+        given, measured = documents.slice(*first).to_pylist(), signals.slice(*first).to_pylist()
+        for document, signal in zip(given, measured, strict=True):
+            document["source"] = sys.intern(document["source"])
+            signal["cleaning"] = tuple(map(sys.intern, signal["cleaning"]))
+            rows.append(Row(**document, **signal, cluster=len(rows)))
+    return rows
 
 
 def read_documents(folder: Path, rows: NDArray[np.int64]) -> Iterator[Document]:

@@ -4,42 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from groundup.data.document import Row
 from groundup.data.readers.folder import QUARANTINE_REASONS, Quarantined
 from groundup.data.select import COPIES, RULES
-from groundup.data.split import SPLITS, Split
+from groundup.data.split import HELD_OUT, SPLITS
 
 N_EXAMPLES = 5  # files named for each reason, copies named for each cluster
+OVERLAP_WORDS = 16  # words that two texts share by copying, hardly by chance
 N_CLUSTERS = 10  # the largest ones, where a deduplication gone wrong shows first
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """All that is known of one document but its text: a row of all four tables."""
-
-    id: str
-    source: str
-    locator: str
-    raw_bytes: int
-    n_bytes: int
-    n_lines: int
-    n_words: int
-    letter_share: float
-    duplicate_line_share: float
-    mean_line_bytes: float
-    exact_hash: str
-    cleaning: Sequence[str]
-    reason: str | None
-    split: Split | None
-    cluster: int
-    similarity: float
-
-    @property
-    def name(self) -> str:
-        """The document's place, for people."""
-        return f"{self.source}/{self.locator}"
 
 
 def corpus_report(rows: Sequence[Row], quarantined: Sequence[Quarantined]) -> dict[str, Any]:
@@ -51,6 +25,10 @@ def corpus_report(rows: Sequence[Row], quarantined: Sequence[Quarantined]) -> di
         "reasons": _reasons(rows, quarantined),
         "cleaning": dict(sorted(Counter(step for row in rows for step in row.cleaning).items())),
         "clusters": _clusters(rows),
+        "overlap": {
+            "words": OVERLAP_WORDS,
+            "splits": {split: _overlap(kept, split) for split in HELD_OUT},
+        },
         "splits": {split: _size(row for row in kept if row.split == split) for split in SPLITS},
         "documents": len(kept),
         "bytes": sum(row.n_bytes for row in kept),
@@ -89,7 +67,7 @@ def _stages(rows: Sequence[Row], quarantined: Sequence[Quarantined]) -> list[dic
     for stage, reasons in (
         ("rules", set(RULES)),
         ("exact copies", {"exact_copy"}),
-        ("near copies", {"near_copy"}),
+        ("near copies", {"near_copy", "near_copy_of_held_out"}),
     ):
         stages.append((stage, len(left), sum(row.n_bytes for row in left)))
         left = [row for row in left if row.reason not in reasons]
@@ -134,8 +112,11 @@ def _clusters(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The clusters with most copies: the document kept, and those dropped for it."""
     copies: dict[int, list[Row]] = {}
     for number, row in enumerate(rows):
-        if row.cluster != number:
-            copies.setdefault(row.cluster, []).append(row)
+        head = row.cluster
+        while rows[head].cluster != head:  # the document it was dropped for was dropped later
+            head = rows[head].cluster
+        if head != number:
+            copies.setdefault(head, []).append(row)
     largest = sorted(copies.items(), key=lambda item: (-len(item[1]), item[0]))[:N_CLUSTERS]
     return [
         {
@@ -149,6 +130,20 @@ def _clusters(rows: Sequence[Row]) -> list[dict[str, Any]]:
         }
         for head, members in largest
     ]
+
+
+def _overlap(kept: Sequence[Row], split: str) -> dict[str, Any]:
+    """How much of a held-out split stands word for word in train, and where most."""
+    rows = [row for row in kept if row.split == split]
+    n_shingles = sum(row.n_shingles for row in rows)
+    n_seen = sum(row.n_shingles_in_train for row in rows)
+    worst = sorted(rows, key=lambda row: (-(row.overlap or 0.0), row.name))[:N_EXAMPLES]
+    return {
+        "share": round(n_seen / max(n_shingles, 1), 4),
+        "examples": [
+            {"document": row.name, "share": round(row.overlap, 4)} for row in worst if row.overlap
+        ],
+    }
 
 
 def corpus_tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]]:
@@ -196,4 +191,20 @@ def corpus_tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[
             [[split, *size.values()] for split, size in report["splits"].items()],
         ),
     ]
+    if "overlap" in report:  # corpora of before have none
+        words, splits = report["overlap"].values()
+        tables.append(
+            (
+                f"Held-out text that stands in train (runs of {words} words)",
+                ["split", "share", "documents with most of it (share)"],
+                [
+                    [
+                        split,
+                        overlap["share"],
+                        ", ".join(f"{e['document']} ({e['share']:g})" for e in overlap["examples"]),
+                    ]
+                    for split, overlap in splits.items()
+                ],
+            )
+        )
     return [table for table in tables if table[2]]

@@ -1,7 +1,10 @@
 """The split: train, validation or test as a function of the document's id and the seed alone.
 
 A file that is added or removed moves no other file. Copies were removed before, over all documents
-together, so that no split holds a near copy of another's.
+together; what MinHash missed is looked for again between train and the two held-out splits, where
+every pair is compared, and dropped from train (`dedup.held_out`). So no train document is a near
+copy of a held-out one. Between validation and test, neither of which is trained on, one may be
+left.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import Literal, get_args
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+HELD_OUT: tuple[Split, ...] = ("validation", "test")
 
 
 def assign_splits(

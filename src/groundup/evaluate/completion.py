@@ -1,25 +1,31 @@
 """Prompts of the held-out split, chosen once and the same for every model, and their verdicts.
 
-Where the held-out files hold Python functions, the prompts are signatures with docstrings, and the
-share of completions that are a whole, parsable function is the parse rate. Elsewhere the prompts
-are the openings of documents, and there is no parse rate.
+Where the held-out files hold `FEWEST_FUNCTIONS` Python functions that fit, the prompts are
+signatures with docstrings, and the share of completions that are a whole, parsable function is the
+parse rate. Elsewhere the prompts are the openings of documents, and there is no parse rate.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from groundup.evaluate.config import EvaluateConfig
 from groundup.evaluate.functions import ACCEPTED, closed, functions, outcome
 from groundup.evaluate.intervals import wilson
 from groundup.evaluate.ngram import NGram, generate_ngram
+from groundup.evaluate.subset import within_bytes
 from groundup.model.generate import generate_batch
 from groundup.model.transformer import Transformer
 from groundup.tokenizer.load import Tokenizer
 from groundup.tokens.dataset import TokenDataset
+
+MOST_BODY_LINES = 30
+FEWEST_FUNCTIONS = 10  # a stray one in prose must not decide what the prompts are
+MOST_SEARCHED = 4_000_000  # bytes of text: bounds the parsing, whatever is measured on
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,48 @@ class Prompt:
     text: str
     ids: list[int]
     reference: list[int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Python functions with a docstring in the held-out text, and those short enough for a prompt.
+
+    Attributes:
+        found: different ones.
+        qualified: of these, those within the three bounds below.
+        most_prompt_tokens: of signature and docstring, separator included.
+        most_body_tokens, most_body_lines: of what really follows.
+    """
+
+    found: int
+    qualified: int
+    most_prompt_tokens: int
+    most_body_tokens: int
+    most_body_lines: int = MOST_BODY_LINES
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no parse rate; None if there is one."""
+        if self.qualified >= FEWEST_FUNCTIONS:
+            return None
+        if self.found == 0:
+            return "not applicable: no Python function with a docstring in the held-out text"
+        if self.found < FEWEST_FUNCTIONS:
+            return (
+                f"not applicable: only {self.found} Python "
+                f"function{'s' if self.found > 1 else ''} with a docstring in the held-out text, "
+                f"and a rate needs {FEWEST_FUNCTIONS}"
+            )
+        return (
+            "not applicable: the functions are too long for the context: of "
+            f"{self.found:,} with a docstring {self.qualified} have a prompt of at most "
+            f"{self.most_prompt_tokens} tokens and a body of at most {self.most_body_tokens} "
+            f"tokens and {self.most_body_lines} lines, and a rate needs {FEWEST_FUNCTIONS}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -79,35 +127,45 @@ def choose_prompts(
     n: int,
     max_new_tokens: int,
     context_length: int,
-) -> list[Prompt]:
+) -> tuple[list[Prompt], Found]:
     """At most ``n`` prompts that leave room for the completion in the context.
 
-    Functions if there are any whose own body would fit in ``max_new_tokens``; else openings. Which
-    ones is decided by a hash of their text: the same for every model, seed and machine.
+    Functions if enough of them qualify; else openings. Which ones is decided by a hash of their
+    text: the same for every model, seed and machine. At most `MOST_SEARCHED` of text is read.
     """
-    room = context_length - max_new_tokens
-    texts = [
-        tokenizer.decode(dataset.document(number).tolist()) for number in range(dataset.n_documents)
-    ]
-    rows = dataset.document_rows.tolist()
-    found = list(_function_prompts(zip(rows, texts, strict=True), tokenizer, max_new_tokens, room))
-    if not found:
-        found = list(_openings(dataset, tokenizer, max_new_tokens, room))
-    different = {prompt.text: prompt for prompt in reversed(found)}
+    dataset = within_bytes(dataset, MOST_SEARCHED)
+    bounds = Found(0, 0, context_length - max_new_tokens, max_new_tokens - 1)
+    different, found = _function_prompts(dataset, tokenizer, bounds)
+    if found.reason:
+        room = bounds.most_prompt_tokens
+        different = {}
+        for prompt in _openings(dataset, tokenizer, max_new_tokens, room):
+            different.setdefault(prompt.text, prompt)
     order = sorted(different, key=lambda text: hashlib.sha256(text.encode()).digest())
-    return [different[text] for text in order[:n]]
+    return [different[text] for text in order[:n]], found
 
 
 def _function_prompts(
-    texts: Iterable[tuple[int, str]], tokenizer: Tokenizer, max_new_tokens: int, room: int
-) -> Iterator[Prompt]:
-    for row, text in texts:
-        for function in functions(text):
+    dataset: TokenDataset, tokenizer: Tokenizer, bounds: Found
+) -> tuple[dict[str, Prompt], Found]:
+    """The different functions that qualify, by their prompt, and how many there are in all."""
+    different: dict[str, Prompt] = {}
+    longer: set[str] = set()
+    for number, row in enumerate(dataset.document_rows.tolist()):
+        for function in functions(tokenizer.decode(dataset.document(number).tolist())):
             ids = [tokenizer.bos_id, *tokenizer.encode(function.prompt)]
             body = tokenizer.encode(function.body)
-            if len(ids) > room or len(body) >= max_new_tokens:
-                continue
-            yield Prompt(row, function.name, function.prompt, ids, body)
+            if (
+                len(ids) <= bounds.most_prompt_tokens
+                and len(body) <= bounds.most_body_tokens
+                and function.n_lines <= bounds.most_body_lines
+            ):
+                prompt = Prompt(row, function.name, function.prompt, ids, body)
+                different.setdefault(function.prompt, prompt)
+            else:
+                longer.add(function.prompt)
+    n_found = len(different.keys() | longer)
+    return different, replace(bounds, found=n_found, qualified=len(different))
 
 
 def _openings(

@@ -11,8 +11,6 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-MOST_BODY_LINES = 30
-
 
 @dataclass(frozen=True)
 class Function:
@@ -22,15 +20,17 @@ class Function:
         name: of the function.
         prompt: from ``def`` to the docstring's closing quotes.
         body: the rest of the function as it really is, from that line's break on.
+        n_lines: of the body.
     """
 
     name: str
     prompt: str
     body: str
+    n_lines: int
 
 
 def functions(text: str) -> Iterator[Function]:
-    """Module-level functions and methods of a file that have a docstring and a short body.
+    """Module-level functions and methods of a file that have a docstring and a body below.
 
     Nothing where the file is not Python. Only functions that pass `outcome` themselves.
     """
@@ -42,12 +42,7 @@ def functions(text: str) -> Iterator[Function]:
     for node in _definitions(tree.body):
         docstring, *rest = node.body
         head_end, end = docstring.end_lineno or 0, node.end_lineno or 0
-        if (
-            ast.get_docstring(node, clean=False) is None
-            or not rest
-            or rest[0].lineno <= head_end
-            or end - head_end > MOST_BODY_LINES
-        ):
+        if ast.get_docstring(node, clean=False) is None or not rest or rest[0].lineno <= head_end:
             continue
         margin = lines[node.lineno - 1][: node.col_offset]
         moved = [_without(margin, line) for line in lines[node.lineno - 1 : end]]
@@ -55,7 +50,7 @@ def functions(text: str) -> Iterator[Function]:
         prompt = "\n".join(moved[:n_head])
         body = "\n" + "\n".join(moved[n_head:]) + "\n"
         if outcome(prompt, body, ended=True) == ACCEPTED:
-            yield Function(node.name, prompt, body)
+            yield Function(node.name, prompt, body, end - head_end)
 
 
 ACCEPTED, OPEN, SYNTAX, EMPTY = "accepted", "does not close", "syntax error", "no body"

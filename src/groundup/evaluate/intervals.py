@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Z = 1.959964  # 97.5 % point of the normal distribution
 RESAMPLES = 2000
+FEWEST_DOCUMENTS = 10  # to resample; fewer say nothing about others (one would have no width)
+DRAWN_AT_ONCE = 2**22  # 32 MB of document numbers: bounds the memory for any number of them
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -23,12 +25,20 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 def ratio_interval(
     above: npt.NDArray[np.float64], below: npt.NDArray[np.float64]
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
     """Bootstrap interval of ``above.sum() / below.sum()`` over documents (Efron 1979).
 
-    Documents, not tokens, are drawn anew: tokens of one document are much alike.
+    Documents, not tokens, are drawn anew: tokens of one document are much alike. With the
+    difference of two models above, the interval is a paired one: what makes a document hard for
+    both cancels. None for fewer than `FEWEST_DOCUMENTS`.
     """
-    drawn = np.random.default_rng(0).integers(0, len(above), (RESAMPLES, len(above)))
-    ratios = above[drawn].sum(axis=1) / below[drawn].sum(axis=1)
+    n = len(above)
+    if n < FEWEST_DOCUMENTS:
+        return None
+    rng, ratios = np.random.default_rng(0), np.empty(RESAMPLES)
+    rows = max(1, DRAWN_AT_ONCE // n)
+    for first in range(0, RESAMPLES, rows):
+        drawn = rng.integers(0, n, (min(rows, RESAMPLES - first), n))
+        ratios[first : first + rows] = above[drawn].sum(axis=1) / below[drawn].sum(axis=1)
     low, high = np.quantile(ratios, [0.025, 0.975])
     return float(low), float(high)

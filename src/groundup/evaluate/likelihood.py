@@ -65,15 +65,23 @@ class Likelihood:
         return float(self.nats.sum()) / self.n_tokens
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values, with a 95 % interval of the bits per byte over documents."""
-        low, high = ratio_interval(self.nats / math.log(2), self.bytes)
+        """Plain values, with a 95 % interval of the bits per byte over documents (or None)."""
+        interval = ratio_interval(self.nats / math.log(2), self.bytes)
         return {
             "bits_per_byte": self.bits_per_byte,
-            "interval": [low, high],
+            "interval": list(interval) if interval else None,
             "nats_per_token": self.nats_per_token,
             "n_tokens": self.n_tokens,
             "n_bytes": self.n_bytes,
             "n_documents": len(self.nats),
+        }
+
+    def minus(self, other: Likelihood) -> dict[str, object]:
+        """Bits per byte more than ``other`` on the same documents, with the paired interval."""
+        interval = ratio_interval((self.nats - other.nats) / math.log(2), self.bytes)
+        return {
+            "bits_per_byte": self.bits_per_byte - other.bits_per_byte,
+            "interval": list(interval) if interval else None,
         }
 
 
@@ -94,18 +102,13 @@ def bits_per_byte(
         stride: targets a further window of a document adds, at most the context; half the context
             where not given. The whole context halves the work and forgets at each edge.
         device: where the model is.
-        autocast: context for the forward pass; the loss itself is computed in float32.
+        autocast: context for the blocks; head and loss are computed in float32.
         job: progress, counted in tokens.
 
     Raises:
         InputError: the split has no text.
     """
-    if dataset.n_bytes == 0:
-        raise InputError(
-            f"split {dataset.split!r} has no text to measure on",
-            where=str(dataset.folder),
-            fix="give more documents, so that every split gets some",
-        )
+    _require_text(dataset)
     context_length = model.config.context_length
     stride = stride or max(1, context_length // 2)
     documents = [dataset.document(number) for number in range(dataset.n_documents)]
@@ -127,6 +130,15 @@ def bits_per_byte(
                     job.advance(window.end - window.scored)
     n_tokens = dataset.n_tokens - dataset.n_documents
     return Likelihood(nats, dataset.document_bytes.astype(np.float64), n_tokens)
+
+
+def _require_text(dataset: TokenDataset) -> None:
+    if dataset.n_bytes == 0:
+        raise InputError(
+            f"split {dataset.split!r} has no text to measure on",
+            where=str(dataset.folder),
+            fix="give more documents, so that every split gets some",
+        )
 
 
 @dataclass(frozen=True)
@@ -175,7 +187,7 @@ def _losses_of_windows(
     ids, mask = torch.from_numpy(rows).to(device), torch.from_numpy(counted).to(device)
     with autocast():
         hidden = model.hidden(ids[:, :-1])[mask]  # the head only where it counts
-        losses = next_token_losses(model, hidden, ids[:, 1:][mask])
+    losses = next_token_losses(model, hidden, ids[:, 1:][mask])
     per_row = np.split(losses.cpu().double().numpy(), np.cumsum(counted.sum(axis=1))[:-1])
     return [float(row.sum()) for row in per_row]
 
@@ -183,14 +195,19 @@ def _losses_of_windows(
 def next_token_losses(
     model: Transformer, hidden: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
-    """Nats of each target, ``[N, D], [N] int64 -> [N] float32``, a chunk of logits at a time."""
+    """Nats of each target, ``[N, D], [N] int64 -> [N] float32``, a chunk of logits at a time.
+
+    Head and soft cap run in float32 whatever the blocks ran in, as in the exported model: logits
+    rounded to bfloat16 are off by up to 1/256.
+    """
     chunks = zip(hidden.split(CHUNK_ROWS), targets.split(CHUNK_ROWS), strict=True)
-    return torch.cat(
-        [
-            functional.cross_entropy(model.logits(rows).float(), wanted, reduction="none")
-            for rows, wanted in chunks
-        ]
-    )
+    with torch.autocast(hidden.device.type, enabled=False):
+        return torch.cat(
+            [
+                functional.cross_entropy(model.logits(rows.float()), wanted, reduction="none")
+                for rows, wanted in chunks
+            ]
+        )
 
 
 @contextmanager
@@ -220,23 +237,19 @@ def validation_loss(
 ) -> dict[str, float]:
     """The cheap figure inside training: the first ``n_windows`` windows of a split.
 
-    Windows do not overlap, so the bits per byte are a little above those of `bits_per_byte`.
+    Windows do not overlap, so the bits per byte are a little above those of `bits_per_byte`. A
+    split shorter than one window is one shorter window.
 
     Returns:
         ``loss``: nats a token over all targets, as in training; ``bits_per_byte``: of the targets
         that are text (separators hold no byte).
 
     Raises:
-        InputError: the split is shorter than one window.
+        InputError: the split has no text.
     """
+    _require_text(dataset)
+    context_length = min(context_length, dataset.n_tokens - 1)
     n_windows = min(n_windows, dataset.n_windows(context_length))
-    if n_windows < 1:
-        raise InputError(
-            f"split {dataset.split!r} has {dataset.n_tokens:,} tokens, "
-            f"fewer than one window of {context_length:,} and its target",
-            where=str(dataset.folder),
-            fix="give more text, or a shorter context_length",
-        )
     nats, text_nats, n_bytes = 0.0, 0.0, 0
     with evaluating(model):
         for numbers in _batches(range(n_windows), batch_size):
@@ -244,7 +257,7 @@ def validation_loss(
             ids = torch.from_numpy(rows).to(device)
             with autocast():
                 hidden = model.hidden(ids[:, :-1]).flatten(0, 1)
-                losses = next_token_losses(model, hidden, ids[:, 1:].flatten())
+            losses = next_token_losses(model, hidden, ids[:, 1:].flatten())
             losses_of_rows = losses.view(len(numbers), -1).cpu().double().numpy()
             lengths = dataset.token_lengths[rows[:, 1:]]
             nats += losses_of_rows.sum()

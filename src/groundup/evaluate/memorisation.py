@@ -6,7 +6,10 @@
 - longest copy: the longest run of a completion that does.
 
 Code has many common phrases, so the figures mean little alone: they stand beside those of the real
-continuations of the same prompts, which nobody copied from the training text.
+continuations of the same prompts, which were not copied by this model.
+
+The more tokens, the fewer of their n-grams are new, so distinct-n is taken on as many tokens of
+each set as the smallest has.
 """
 
 from __future__ import annotations
@@ -36,17 +39,21 @@ def memorisation(
 
     Returns:
         for each set ``distinct`` and ``copy_rate`` (n → share, None where no text is that long),
+        ``distinct_tokens`` (that distinct is counted on, the same for every set with any),
         ``longest_copy`` in tokens (0 if shorter than the smallest n of the copy rate) and
         ``longest_copy_ids``.
     """
     texts = [Text(name, list(ids)) for name, group in completions.items() for ids in group]
     copies = find_copies([text.ids for text in texts], train)
+    n_tokens = {name: sum(map(len, group)) for name, group in completions.items()}
+    least = min(filter(None, n_tokens.values()), default=0)
     result: dict[str, dict[str, Any]] = {}
     for name, group in completions.items():
         here = [number for number, text in enumerate(texts) if text.name == name]
         longest = max((copies[number].longest for number in here), key=len, default=[])
         result[name] = {
-            "distinct": {str(n): distinct(group, n) for n in DISTINCT},
+            "distinct": {str(n): distinct(_first(group, least), n) for n in DISTINCT},
+            "distinct_tokens": min(least, n_tokens[name]),
             "copy_rate": {
                 str(n): _share([copies[number].copied[n] for number in here]) for n in COPIED
             },
@@ -62,6 +69,15 @@ class Text:
 
     name: str
     ids: list[int]
+
+
+def _first(texts: Sequence[Sequence[int]], n_tokens: int) -> list[Sequence[int]]:
+    """The first texts, ``n_tokens`` in all; the last of them is cut."""
+    taken: list[Sequence[int]] = []
+    for ids in texts:
+        taken.append(ids[:n_tokens])
+        n_tokens -= len(taken[-1])
+    return taken
 
 
 def distinct(texts: Sequence[Sequence[int]], n: int) -> float | None:

@@ -32,12 +32,12 @@ Ints = npt.NDArray[np.int64]
 
 ORDER = 5  # beyond five, n-gram models of this size gain nothing (Chen & Goodman 1999, figure 7)
 MOST_TOKENS = 10_000_000  # counted at most, to bound time and memory (about 200 bytes a token)
+SCORED_AT_ONCE = 2**20  # tokens, in whole documents
 
 
 def train_ngram(dataset: TokenDataset, order: int = ORDER) -> NGram:
-    """Count the first ``MOST_TOKENS`` tokens of ``dataset``."""
-    tokens = np.asarray(dataset.tokens[:MOST_TOKENS], dtype=np.int64)
-    return count(tokens, dataset.vocab_size, order)
+    """Count all documents of ``dataset`` (`within_tokens` of ``MOST_TOKENS``)."""
+    return count(np.asarray(dataset.tokens, dtype=np.int64), dataset.vocab_size, order)
 
 
 def count(tokens: Ints, vocab_size: int, order: int = ORDER, bos_id: int = 0) -> NGram:
@@ -138,6 +138,19 @@ class NGram:
             words = order.keys[here] - number * self.vocab_size
             result[words] += (order.counts[here] - order.discount) / total
         return result
+
+    def nats(self, dataset: TokenDataset) -> Floats:
+        """Negative log likelihood of each document, ``[n_documents]``, some documents at a time."""
+        edges = np.append(dataset.document_starts, dataset.n_tokens)
+        parts, first = [], 0
+        while first < dataset.n_documents:
+            beyond = int(np.searchsorted(edges, edges[first] + SCORED_AT_ONCE, "right")) - 1
+            last = max(first + 1, beyond)
+            tokens = np.asarray(dataset.tokens[edges[first] : edges[last]], dtype=np.int64)
+            nats = -np.log(self.probabilities(tokens))
+            parts.append(np.add.reduceat(nats, edges[first:last] - edges[first]))
+            first = last
+        return np.concatenate([*parts, np.empty(0)])
 
     def probabilities(self, tokens: Ints) -> Floats:
         """Probability of each token of documents one after the other, given those before it.

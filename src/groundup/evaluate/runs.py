@@ -23,7 +23,7 @@ class RunHashes:
 
     def __init__(self, tokens: npt.NDArray[np.integer[Any]]) -> None:
         self._powers = _powers(MULTIPLIER, len(tokens) + 1)
-        terms = _scrambled(tokens) * _powers(INVERSE, len(tokens))
+        terms = scrambled(tokens) * _powers(INVERSE, len(tokens))
         self._sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
 
     def at(self, places: npt.NDArray[np.int64], n: int) -> Hashes:
@@ -38,7 +38,7 @@ def _powers(base: int, count: int) -> Hashes:
     return np.cumprod(powers, dtype=np.uint64)
 
 
-def _scrambled(tokens: npt.NDArray[np.integer[Any]]) -> Hashes:
+def scrambled(tokens: npt.NDArray[np.integer[Any]]) -> Hashes:
     """Spread small numbers over 64 bits (the finaliser of SplitMix64, Steele et al. 2014)."""
     values = (tokens.astype(np.uint64) + np.uint64(1)) * np.uint64(MULTIPLIER)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -23,8 +23,10 @@ NAMES = {
 
 
 def evaluation_tables(found: Found) -> list[Table]:
-    """Bits per byte, parse rates and memorisation, those that were measured."""
-    tables = [bits_table(found), rates_table(found), memorisation_table(found)]
+    """Bits per byte, the lead, parse rates and memorisation, those that were measured."""
+    tables = [
+        bits_table(found), lead_table(found), rates_table(found), memorisation_table(found),
+    ]  # fmt: skip
     return [table for table in tables if table is not None]
 
 
@@ -37,15 +39,56 @@ def bits_table(found: Found) -> Table:
     """How well each predicts the held-out text, the best first."""
     likelihood = found.get("likelihood", {})
     ordered = sorted(found.get("bits_per_byte", {}).items(), key=lambda item: item[1])
-    rows = [
-        [*NAMES.get(kind, (kind, "")), f"{bits:.3f}", _range(likelihood.get(kind, {}), ".3f")]
-        for kind, bits in ordered
-    ]
-    return Table("Bits per byte", ["", "what it is", "bits per byte", "interval"], rows)
+    rows = []
+    for kind, bits in ordered:
+        name, what = NAMES.get(kind, (kind, ""))
+        if kind == "ngram":
+            what += _of_tokens(found.get("ngram", {}))
+        rows.append([name, what, f"{bits:.3f}", _range(likelihood.get(kind, {}), ".3f")])
+    on = measured_on(found)
+    title = f"Bits per byte, on {on}" if on else "Bits per byte"
+    return Table(title, ["", "what it is", "bits per byte", "interval"], rows)
+
+
+def measured_on(found: Found) -> str | None:
+    """How much of the split was measured on."""
+    sizes = found.get("measured_on")
+    if not sizes:
+        return None
+    return (
+        f"{sizes['n_documents']:,} of {sizes['of_documents']:,} documents, "
+        f"{sizes['n_bytes']:,} of {sizes['of_bytes']:,} bytes"
+    )
+
+
+def _of_tokens(ngram: Mapping[str, Any]) -> str:
+    if "of_tokens" not in ngram:
+        return ""
+    return f", on {ngram['n_tokens']:,} of {ngram['of_tokens']:,} training tokens"
+
+
+def lead_table(found: Found) -> Table | None:
+    """The claim an evaluation makes: better than counting, by how much, and how sure."""
+    lead = found.get("model_minus_ngram")
+    if not lead:
+        return None
+    rows = [["this model − token n-gram model", f"{lead['bits_per_byte']:+.3f}",
+             _range(lead, "+.3f"), verdict(lead)]]  # fmt: skip
+    return Table("Better than counting?", ["", "bits per byte", "interval", "so"], rows)
+
+
+def verdict(lead: Mapping[str, Any]) -> str:
+    """What a difference with its paired interval lets one claim; less is better."""
+    if not lead.get("interval"):
+        return "too few documents for a claim"
+    low, high = lead["interval"]
+    if high < 0:
+        return "the model predicts better"
+    return "the model predicts worse" if low > 0 else "no difference is shown"
 
 
 def rates_table(found: Found) -> Table | None:
-    """Whose completions parse; None where the text has no functions to complete."""
+    """Whose completions parse; None where the text has too few functions to complete."""
     rates = found.get("completions", {}).get("parse_rate", {})
     if not rates:
         return None
@@ -60,7 +103,22 @@ def rates_table(found: Found) -> Table | None:
         ]
         for kind, rate in rates.items()
     ]
-    return Table("Parse rate", ["", "parse rate", "interval", "prompts", *outcomes], rows)
+    scope = functions_in_scope(found)
+    title = f"Parse rate, on {scope}" if scope else "Parse rate"
+    return Table(title, ["", "parse rate", "interval", "prompts", *outcomes], rows)
+
+
+def functions_in_scope(found: Found) -> str | None:
+    """The bounds on the functions completed, and the share of all that lie within them."""
+    scope = found.get("completions", {}).get("functions")
+    if not scope or not scope["found"]:
+        return None
+    return (
+        f"short functions only: a body of at most {scope['most_body_tokens']} tokens and "
+        f"{scope['most_body_lines']} lines, a prompt of at most {scope['most_prompt_tokens']} "
+        f"tokens; {scope['qualified']:,} of {scope['found']:,} with a docstring "
+        f"({scope['qualified'] / scope['found']:.0%}) are"
+    )
 
 
 def memorisation_table(found: Found) -> Table | None:
@@ -76,6 +134,7 @@ def memorisation_table(found: Found) -> Table | None:
             *(_percent(figure.get("distinct", {}).get(n)) for n in distinct),
             *(_percent(figure.get("copy_rate", {}).get(n)) for n in copied),
             figure.get("longest_copy"),
+            figure.get("distinct_tokens"),
         ]
         for kind, figure in figures.items()
     ]
@@ -84,6 +143,7 @@ def memorisation_table(found: Found) -> Table | None:
         *(f"different {n}-grams" for n in distinct),
         *(f"copied {n}-grams" for n in copied),
         "longest copy, tokens",
+        "tokens the different ones are counted on",
     ]
     return Table("Written or recited", columns, rows)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import lzma
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from groundup.tokens.dataset import TokenDataset
 
 UNIFORM_BITS_PER_BYTE = 8.0
 COUNTED_AT_ONCE = 2**24  # tokens
+SPELT_AT_ONCE = 2**18  # tokens, some MB as Python's integers
 
 
 def byte_unigram_bits(train: TokenDataset, held_out: TokenDataset, tokenizer: Tokenizer) -> float:
@@ -43,14 +45,21 @@ def byte_counts(dataset: TokenDataset, tokenizer: Tokenizer) -> npt.NDArray[np.f
     return counts
 
 
-def xz_bits(text: bytes) -> float:
-    """Bits per byte of ``text`` as ``xz -9e`` writes it."""
-    return 8 * len(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME)) / len(text)
+def xz_bits(text: Iterable[bytes]) -> float:
+    """Bits per byte of the parts of a text, one after the other, as ``xz -9e`` writes it."""
+    xz = lzma.LZMACompressor(preset=9 | lzma.PRESET_EXTREME)
+    n_bytes = n_written = 0
+    for part in text:
+        n_bytes += len(part)
+        n_written += len(xz.compress(part))
+    return 8 * (n_written + len(xz.flush())) / n_bytes
 
 
-def text_of(dataset: TokenDataset, tokenizer: Tokenizer) -> bytes:
-    """All documents' text, one after the other, in UTF-8."""
-    return b"".join(map(tokenizer.token_bytes, dataset.tokens.tolist()))
+def text_of(dataset: TokenDataset, tokenizer: Tokenizer) -> Iterator[bytes]:
+    """All documents' text, one after the other, in UTF-8 (cut anywhere)."""
+    for start in range(0, dataset.n_tokens, SPELT_AT_ONCE):
+        part = dataset.tokens[start : start + SPELT_AT_ONCE].tolist()
+        yield b"".join(map(tokenizer.token_bytes, part))
 
 
 def bits_of_uniform_tokens(vocab_size: int, n_tokens: int, n_bytes: int) -> float:

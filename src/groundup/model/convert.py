@@ -21,10 +21,11 @@ from groundup.architecture.config import ModelConfig
 from groundup.architecture.families import build
 from groundup.errors import ConfigError, InputError
 from groundup.files import read_json, write_json
-from groundup.model.formats import FAMILY, Row, rows_of
+from groundup.model.formats import FAMILY, MAY_BE_NULL, POSITIVE_NUMBERS, Row, rows_of
+from groundup.model.positions import Rotary
 from groundup.model.transformer import Transformer
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+_LONGEST_CONTEXT = 2**24  # tokens; rotary tables of more are beyond any model and most memories
 # Not weights: causal masks of GPT-2 and rotary tables that older versions saved.
 _NOT_WEIGHTS = re.compile(r"\.attn\.(masked_)?bias$|\.rotary_emb\.inv_freq$")
 
@@ -34,15 +35,19 @@ def export_model(
     folder: Path,
     tokenizer_folder: Path | None = None,
     metadata: dict[str, str] | None = None,
+    sampling: Mapping[str, float] | None = None,
 ) -> None:
     """Write a folder that ``transformers.AutoModelForCausalLM.from_pretrained`` opens.
 
     Args:
         model: any family; written as float32.
         folder: exists and belongs to the caller, who makes the whole of it atomic.
-        tokenizer_folder: where tokenizer.json and tokenizer_config.json are copied from.
+        tokenizer_folder: where tokenizer.json and tokenizer_config.json come from; the longest
+            text, which no tokenizer knows, is added to the second.
         metadata: more keys for config.json. Not in the header of model.safetensors, where several
             have no fixed order: the same weights give the same bytes.
+        sampling: temperature, top_p and repetition_penalty that ``generate`` of others draws with
+            where it is not told; None leaves them to it (the likeliest token, which repeats).
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().float().cpu() for name, tensor in model.named_parameters()}
@@ -50,14 +55,18 @@ def export_model(
     save_file(theirs, folder / "model.safetensors", {"format": "pt"})
     write_json(folder / "config.json", {**_their_config(model.config), **(metadata or {})})
     special = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-    write_json(folder / "generation_config.json", special)
+    write_json(folder / "generation_config.json", {**special, **_their_sampling(sampling or {})})
     if tokenizer_folder is not None:
-        for name in TOKENIZER_FILES:
-            shutil.copyfile(tokenizer_folder / name, folder / name)
+        shutil.copyfile(tokenizer_folder / "tokenizer.json", folder / "tokenizer.json")
+        settings = read_json(tokenizer_folder / "tokenizer_config.json")
+        longest = {"model_max_length": model.config.context_length}
+        write_json(folder / "tokenizer_config.json", {**settings, **longest})
 
 
 def load_exported(folder: Path) -> Transformer:
     """The model in a folder of ``config.json`` and ``*.safetensors``, ours or from elsewhere.
+
+    The tensors are compared with a model without memory before any is made for the weights.
 
     Raises:
         InputError: no such files, a pickle instead, a family or setting we do not compute, or
@@ -65,17 +74,50 @@ def load_exported(folder: Path) -> Transformer:
     """
     config = _our_config(read_json(folder / "config.json"), str(folder / "config.json"))
     tensors = _read_tensors(folder)
-    model = Transformer(config)
-    state = dict(model.named_parameters())
+    model = _without_memory(config, len(tensors), str(folder))
+    shapes = dict(model.named_parameters())
     rows = rows_of(config)
     prefix = _prefix(config, tensors)
     tensors = {prefix + name: tensor for name, tensor in tensors.items()}
-    _check_tensors(rows, state, tensors, config, str(folder))
-    with torch.no_grad():
-        for row in rows:
-            for name, tensor in row.unpack(tensors[row.theirs], state).items():
-                state[name].copy_(tensor)
+    _check_tensors(rows, shapes, tensors, config, str(folder))
+    weights = {
+        name: tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        for row in rows
+        for name, tensor in row.unpack(tensors[row.theirs], shapes).items()
+    }
+    if config.tie_embeddings:
+        weights["head.weight"] = weights["embed.weight"]
+    model.load_state_dict(weights, assign=True)
+    if config.tie_embeddings:
+        model.head.weight = model.embed.weight
+    if config.positions.kind == "rotary":
+        model.position = Rotary(config)  # its tables are no weights: computed, never read
     return model
+
+
+def _without_memory(config: ModelConfig, n_tensors: int, where: str) -> Transformer:
+    """The model on torch's meta device: shapes only."""
+    if config.n_layers > n_tensors:  # before as many layers are made
+        raise InputError(
+            f"the tensors do not fit config.json: {n_tensors} cannot make {config.n_layers} layers",
+            where=where,
+            fix="take config.json and model.safetensors from the same export",
+        )
+    try:
+        with torch.device("meta"):
+            return Transformer(config)
+    except (RuntimeError, TypeError, OverflowError) as error:  # more elements than 64 bits count
+        raise InputError(
+            "config.json asks for tensors larger than any memory", where=where
+        ) from error
+
+
+def _their_sampling(sampling: Mapping[str, float]) -> dict[str, Any]:
+    """Our way of drawing in their words; a temperature of zero is theirs not to sample."""
+    if sampling.get("temperature") == 0:
+        penalty = {key: sampling[key] for key in sampling if key == "repetition_penalty"}
+        return {"do_sample": False, **penalty}
+    return {"do_sample": True, "top_k": 0, **sampling} if sampling else {}  # top_k: 0 is off
 
 
 def _their_config(config: ModelConfig) -> dict[str, Any]:
@@ -122,6 +164,10 @@ def _our_config(theirs: Any, where: str) -> ModelConfig:
             where=where,
             fix="use a model with the family's usual settings",
         )
+    if problems := _bad_values(
+        {key: (theirs.get(key), field) for key, field in family.fields.items()}
+    ):
+        raise InputError(f"not the config of a {name} model: {'; '.join(problems)}", where=where)
     try:
         sizes = {field: theirs.get(key) for key, field in family.fields.items()}
         heads = sizes["attention.n_heads"]
@@ -150,6 +196,33 @@ def _our_config(theirs: Any, where: str) -> ModelConfig:
     if "logit_softcap" in sizes:
         values["logit_softcap"] = sizes["logit_softcap"]  # null means no cap
     return ModelConfig.from_dict(values)
+
+
+def _bad_values(values: dict[str, tuple[Any, str]]) -> list[str]:
+    """What no value of theirs may be, one phrase each; missing sizes are left to the caller.
+
+    Args:
+        values: their key → its value and our field.
+    """
+    problems = []
+    for key, (value, field) in values.items():
+        if field == "tie_embeddings":
+            if not isinstance(value, bool):
+                problems.append(f"{key} is {value!r}, not true or false")
+        elif value is None and (field in MAY_BE_NULL or field not in POSITIVE_NUMBERS):
+            continue
+        elif field in POSITIVE_NUMBERS:
+            if not (_is_number(value) and 0 < value < float("inf")):  # NaN fails both
+                problems.append(f"{key} is {value!r}, not a finite number above zero")
+        elif not _is_number(value) or isinstance(value, float):
+            problems.append(f"{key} is {value!r}, not a whole number")
+        elif field == "context_length" and value > _LONGEST_CONTEXT:
+            problems.append(f"{key} is {value}, more than {_LONGEST_CONTEXT:,}")
+    return problems
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _get(values: dict[str, Any], dotted: str) -> Any:

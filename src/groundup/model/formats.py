@@ -100,6 +100,10 @@ _SHARED_FIELDS = {
 }
 _SHARED_DEFAULTS = {"rms_norm_eps": 1e-6, "rope_theta": 10_000.0, "tie_word_embeddings": False}
 
+# Fields of ours that are no sizes, and those whose null means something: no cap.
+POSITIVE_NUMBERS = {"norm.eps", "positions.rotary_base", "logit_softcap"}
+MAY_BE_NULL = {"logit_softcap"}
+
 FAMILY: dict[str, Family] = {
     "nanochat": Family(
         architecture="NanoChatForCausalLM",

@@ -34,6 +34,8 @@ TOLERANCE = {
     "cost_usd": 15,
     "energy_kwh": 15,
 }
+# Nobody sent a bill or read a meter: these are computed from the measured duration.
+FROM_DURATION = ("cost_usd", "energy_kwh")
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        """For people; energy is said to be an estimate."""
-        return QUANTITIES[self.quantity][0]
+        """For people; energy is said to be an estimate, and what is the duration in other units."""
+        name = QUANTITIES[self.quantity][0]
+        return f"{name}, from the duration" if self.quantity in FROM_DURATION else name
 
     @property
     def in_band(self) -> bool | None:

@@ -29,6 +29,8 @@ MEANINGS = {
     "evaluate": "the figures on held-out text",
     "export": "the model for other programs",
 }
+# Each a fact of its own: speed, cost and energy are the duration again, the loss is bits per byte.
+COUNTED = ("duration_seconds", "peak_memory_bytes", "bits_per_byte")
 SPOKEN = {STANDARD_LIBRARY: "the Python standard library"}  # inputs with a name of their own
 COMMANDS = {"tokens": "plan", "machine": "plan"}  # the others are called like their stage
 
@@ -74,12 +76,15 @@ def _quality(sources: Sources) -> list[dict[str, str]]:
     rate = rates.pop(OURS, None)
     if rate is not None:
         note = ", ".join(f"{name_of(kind)} {share:.0%}" for kind, share in rates.items())
+        own = sources.evaluate["completions"]["parse_rate"][OURS]
+        sure = f"{own['interval'][0]:.0%} to {own['interval'][1]:.0%}, n = {own['n']}"
+        note = f"{sure}, short functions; {note}" if note else f"{sure}, short functions"
         figures.append({"value": f"{rate:.0%}", "name": "completions that parse", "note": note})
     return figures
 
 
 def _predictions(sources: Sources) -> list[dict[str, str]]:
-    """Duration and loss with their errors, and how many predictions held."""
+    """Duration and loss with their errors, and how many of the `COUNTED` predictions held."""
     figures = []
     rows = {row.quantity: row for row in compare(sources.predicted, sources.measured, sources.band)}
     for key, name in (("duration_seconds", "pre-training"), ("loss", "validation loss")):
@@ -87,11 +92,12 @@ def _predictions(sources: Sources) -> list[dict[str, str]]:
         if row is not None and row.measured is not None:
             note = f"predicted {row.show(row.predicted)}: {row.words}"
             figures.append({"value": row.show(row.measured), "name": name, "note": note})
-    judged = [row for row in rows.values() if row.grade != "none"]
+    judged = [rows[key] for key in COUNTED if key in rows and rows[key].grade != "none"]
     if judged:
         held = f"{sum(row.grade == 'good' for row in judged)} of {len(judged)}"
         off = [row.name.split(",")[0] for row in judged if row.grade != "good"]
-        note = f"off: {_series(off)}" if off else "all of them"
+        of = _series([row.name for row in judged])
+        note = f"{of}; off: {_series(off)}" if off else of
         figures.append({"value": held, "name": "predictions held", "note": note})
     return figures
 

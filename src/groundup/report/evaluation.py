@@ -7,7 +7,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from groundup.evaluate.tables import OURS, bits_table, memorisation_table, name_of, rates_table
+from groundup.evaluate.tables import (
+    OURS,
+    bits_table,
+    functions_in_scope,
+    lead_table,
+    measured_on,
+    memorisation_table,
+    name_of,
+    rates_table,
+)
 from groundup.report.plots import rate_chart, yardstick_chart
 from groundup.report.sources import Sources
 
@@ -45,7 +54,12 @@ def evaluation(sources: Sources) -> dict[str, Any] | None:
         "bits_table": bits_table(sources.evaluate),
         "rates_chart": Markup(rate_chart(rate_rows)) if rates else None,
         "rates_table": rates_table(sources.evaluate),
-        "counted": sources.evaluate.get("likelihood", {}).get(OURS),
+        "measured_on": measured_on(sources.evaluate),
+        "arithmetic": " in ".join(
+            sources.evaluate[key] for key in ("device", "precision") if key in sources.evaluate
+        ),
+        "lead": lead_table(sources.evaluate),
+        "functions": functions_in_scope(sources.evaluate),
         "not_applicable": found.get("reason"),
         "sampling": ", ".join(
             f"{name.replace('_', ' ')} {value:g}" for name, value in sampling.items()

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import tokenizers
-from tokenizers import pre_tokenizers
 
 from groundup.errors import InputError
 from groundup.files import hash_file
@@ -35,9 +34,9 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise InputError(
             f"tokenizer.json cannot be read: {error}", where=str(path), fix=retrain
         ) from error
-    if backend.token_to_id(SEPARATOR) != SEPARATOR_ID or not _is_byte_level(backend):
+    if problem := _problem(backend):
         raise InputError(
-            f"not a tokenizer of groundup: it needs byte-level tokens and {SEPARATOR} with id 0",
+            f"not a tokenizer of groundup: {problem}",
             where=str(path),
             fix=retrain,
         )
@@ -97,8 +96,27 @@ class Tokenizer:
         return self._bytes[id]
 
 
-def _is_byte_level(backend: tokenizers.Tokenizer) -> bool:
-    return set(pre_tokenizers.ByteLevel.alphabet()) <= backend.get_vocab().keys()
+def _problem(backend: tokenizers.Tokenizer) -> str | None:
+    """Why this one would fail on some text or lose a part of it; None if it does not."""
+    byte_of = byte_alphabet()
+    vocabulary, alphabet = backend.get_vocab(), byte_of.keys()
+    added = {token.content for token in backend.get_added_tokens_decoder().values()} - {SEPARATOR}
+    n_ids = len(vocabulary)
+    if vocabulary.get(SEPARATOR) != SEPARATOR_ID:
+        return f"it needs {SEPARATOR} with id {SEPARATOR_ID}"
+    if added:
+        return f"it has the added token {min(added)!r}, and {SEPARATOR} must be the only one"
+    if missing := alphabet - vocabulary.keys():
+        return f"it has no byte-level token for byte {min(byte_of[one] for one in missing)}"
+    if set(vocabulary.values()) != set(range(n_ids)):
+        return f"its {n_ids} ids are not 0 to {n_ids - 1}"
+    for token in vocabulary.keys() - {SEPARATOR}:
+        if foreign := set(token) - alphabet:
+            return f"the token {token!r} holds {min(foreign)!r}, which stands for no byte"
+    for part in ("normalizer", "truncation", "padding"):
+        if getattr(backend, part) is not None:
+            return f"it has a {part}, which changes the text"
+    return None
 
 
 def _bytes_of_tokens(backend: tokenizers.Tokenizer) -> list[bytes]:

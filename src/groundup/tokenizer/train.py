@@ -85,6 +85,7 @@ HUGGING_FACE = {  # what transformers' AutoTokenizer wants to know beside tokeni
     "eos_token": SEPARATOR,
     "pad_token": SEPARATOR,
     "clean_up_tokenization_spaces": False,
+    "split_special_tokens": True,  # the separator's letters in a text are letters there too
 }
 
 

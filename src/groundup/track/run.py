@@ -9,6 +9,7 @@ replaced atomically and carries its own hash.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from groundup.artifacts import damage, is_sealed, now, seal
-from groundup.errors import InputError
+from groundup.errors import CorruptError, InputError
 from groundup.files import read_json, storage_errors, write_atomic, write_json
 from groundup.progress import say
+
+EMPTY_CHAIN = hashlib.sha256(b"").hexdigest()
 
 
 class Run:
@@ -79,6 +82,21 @@ class Run:
             file.flush()
 
 
+def amend(folder: Path, **fields: Any) -> dict[str, Any]:
+    """Set fields of a closed run's ``run.json``, and return the whole record.
+
+    Raises:
+        CorruptError: there is no record that its own hash vouches for.
+        StorageError: it cannot be written.
+    """
+    record = read_run(folder)
+    if record is None:
+        raise CorruptError("no readable record of this run", where=str(folder))
+    amended = seal({**record, **fields})
+    write_json(folder / "run.json", amended)
+    return amended
+
+
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a log; one that is torn (a killed writer) or damaged is skipped."""
     if not path.exists():
@@ -91,6 +109,22 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(value, dict) and isinstance(value.get("step"), int):
                 yield value
+
+
+def chain_loss(chain: str, step: int, loss: float) -> str:
+    """The chain with one more step's loss (hexadecimal: every bit of it)."""
+    return hashlib.sha256(f"{chain} {step} {loss.hex()}".encode()).hexdigest()
+
+
+def loss_chain(metrics: Path) -> str | None:
+    """The chain of all losses in a log; None if a line has no loss."""
+    chain = EMPTY_CHAIN
+    for line in read_lines(metrics):
+        loss = line.get("loss")
+        if not isinstance(loss, float):
+            return None
+        chain = chain_loss(chain, line["step"], loss)
+    return chain
 
 
 def rewind(folder: Path, step: int) -> None:

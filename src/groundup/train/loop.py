@@ -22,6 +22,7 @@ from torch import Tensor
 
 from groundup.errors import DivergedError, Interrupted
 from groundup.progress import Progress, progress
+from groundup.tables import printable
 from groundup.tokens.dataset import TokenDataset
 from groundup.tokens.order import batch_of_step
 from groundup.track.run import Run
@@ -201,7 +202,8 @@ class Log:
     def sample(self, text: str, shown: Progress) -> None:
         """Write and show a sample text."""
         self.run.event(self.state.step, "sample", text=text)
-        shown.say(f"step {self.state.step} writes: {printable(text)[:160]}")
+        line = printable(text.replace("\n", "↵"))
+        shown.say(f"step {self.state.step} writes: {line[:160]}")
 
     def checkpoint(self) -> None:
         """Bring the clock up to date and the lines to the disk, before the state is saved."""
@@ -221,11 +223,6 @@ def to_device(batch: tuple[Any, Any], device: str) -> Iterator[Tensor]:
     """Both arrays of a batch as tensors on ``device``."""
     for array in batch:
         yield torch.from_numpy(array).to(device, non_blocking=True)
-
-
-def printable(text: str) -> str:
-    """Model text on one line, without control characters."""
-    return "".join(c if c.isprintable() else "↵" if c == "\n" else " " for c in text)
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM as a polite request: finish the step, save, say how to go on."""
+"""Ctrl-C, SIGTERM and a closed terminal (SIGHUP) as a polite request: finish the step, save.
+
+A terminal that closes may send SIGHUP more than once, so that one never counts as impatience; where
+it is ignored (``nohup``) it stays ignored.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        if asked and number != signal.SIGHUP:
             raise KeyboardInterrupt
         asked = True
         say(f"{signal.Signals(number).name}: saving after this step (again to stop at once)")
@@ -26,9 +30,10 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False  # Python delivers signals to the main thread only
         return
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield lambda: asked
     finally:

@@ -13,10 +13,17 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # Cc without tab and li
 _BLANK_LINES = re.compile(r"\n{4,}")
 
 
-def clean(text: str) -> tuple[str, tuple[str, ...]]:
-    """The cleaned text and the names of the steps (keys of `STEPS`) that changed something."""
+def clean(text: str, markdown: bool = False) -> tuple[str, tuple[str, ...]]:
+    """The cleaned text and the names of the steps (keys of `STEPS`) that changed something.
+
+    Args:
+        text: as it was read.
+        markdown: two spaces at the end of a line are a line break (CommonMark 6.7) and stay.
+    """
     changes = []
     for name, step in STEPS.items():
+        if markdown and step is _trailing_space:
+            step = _trailing_space_in_markdown
         cleaned = step(text)
         if cleaned != text:
             changes.append(name)
@@ -49,6 +56,15 @@ def _trailing_space(text: str) -> str:
     if " \n" not in text and "\t\n" not in text and not text.endswith((" ", "\t")):
         return text
     return "\n".join(line.rstrip(" \t") for line in text.split("\n"))
+
+
+def _trailing_space_in_markdown(text: str) -> str:
+    if " \n" not in text and "\t\n" not in text and not text.endswith((" ", "\t")):
+        return text
+    return "\n".join(
+        bare + "  " if (bare := line.rstrip(" \t")) and line.endswith("  ") else bare
+        for line in text.split("\n")
+    )
 
 
 def _blank_lines(text: str) -> str:

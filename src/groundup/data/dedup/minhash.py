@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from groundup.data.dedup.shingles import Hashes, hash_rows, jaccard
 
+_NONE = np.empty(0, dtype=np.uint64)
 _BLOCK = 512  # shingles hashed at a time: 112 × 512 × 4 bytes stay in the second-level cache
 
 
@@ -61,7 +62,7 @@ def near_copies(
         bands: number of bands; it divides n_hashes.
         threshold: least Jaccard similarity of a copy.
         shingle_sets: asked once, for the rows that share a band with another; gives the sorted
-            shingles of each without repeats.
+            shingles of each without repeats, which are looked up a pair at a time.
     """
     heads, similarities = np.arange(len(signatures)), np.ones(len(signatures))
     buckets = _buckets(signatures[order], bands)
@@ -78,8 +79,10 @@ def near_copies(
         candidates = np.array(_union(kept.get(bucket, ()) for bucket in shared), dtype=np.int64)
         estimates = (signatures[candidates] == signatures[row]).mean(axis=1)
         best, head = 0.0, row
-        for candidate in candidates[estimates >= worth_it].tolist():
-            similarity = jaccard(sets[row], sets[candidate])
+        likely = candidates[estimates >= worth_it].tolist()
+        own = sets[row] if likely else _NONE
+        for candidate in likely:
+            similarity = jaccard(own, sets[candidate])
             if similarity >= threshold and similarity > best:
                 best, head = similarity, candidate
         if head == row:

@@ -6,7 +6,7 @@ its length, and no string is ever split (Karp and Rabin 1987 made plain array ar
 into words is where other tools spend nine tenths of their time.
 
 A word is a run of ASCII letters, digits and underscores (case ignored) and of bytes beyond ASCII;
-a character from U+3000 on (Chinese, Japanese, Korean) is a word of its own.
+a character from U+3000 on (Chinese, Japanese, Korean) is a word of its own, whatever follows it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _MASK = (1 << 64) - 1
 _BASE = 0x9E3779B97F4A7C15  # odd, so it has an inverse modulo 2^64 (2^64 / golden ratio)
 _WORD_BASE = np.uint64(0xD1342543DE82EF95)  # odd; Steele and Vigna 2021, table 6
 _WIDE = 0xE3  # first byte of U+3000 and everything above
+_FOUR_BYTES = 0xF0  # first byte of U+10000 and above; those between take three
 _CODES = bytes(  # byte → lower case, 0 where it separates words
     ord(chr(byte).lower()) if chr(byte).isascii() and (chr(byte).isalnum() or byte == 0x5F) else
     byte if byte >= 0x80 else 0
@@ -50,9 +51,15 @@ def hash_words(data: bytes) -> Hashes:
 
 def _hash_piece(codes: NDArray[np.uint8]) -> Hashes:
     in_word = codes != 0
-    is_start = codes >= _WIDE
+    is_wide = codes >= _WIDE
+    is_start = is_wide.copy()
     is_start[0] |= in_word[0]
     is_start[1:] |= in_word[1:] & ~in_word[:-1]
+    if is_wide.any():
+        after = np.flatnonzero(is_wide)
+        after += np.where(codes[after] < _FOUR_BYTES, 3, 4)  # what follows a wide character
+        after = after[after < len(codes)]
+        is_start[after] = in_word[after]
     is_end = in_word.copy()  # the last byte of each word
     is_end[:-1] &= ~in_word[1:] | is_start[1:]
     starts, ends = np.flatnonzero(is_start), np.flatnonzero(is_end) + 1

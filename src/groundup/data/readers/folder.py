@@ -111,7 +111,11 @@ def locator_of(path: str, folder: Path) -> str:
 
 
 def read_text(file: File, max_file_bytes: int, max_line_bytes: int) -> str | Quarantined:
-    """The text of a file, or why it is set aside. Memory stays below ``max_file_bytes`` twice."""
+    """The text of a file, or why it is set aside.
+
+    Memory stays below five times ``max_file_bytes``: the bytes, and a text of up to four bytes a
+    character (one emoji makes all of them as wide as it).
+    """
 
     def refuse(reason: str, n_bytes: int, offset: int | None = None) -> Quarantined:
         return Quarantined(file.source, file.locator, reason, n_bytes, offset)

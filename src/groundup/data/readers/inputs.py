@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from groundup.data.config import STANDARD_LIBRARY, DataConfig
-from groundup.data.readers.folder import File, Listing, list_folder
+from groundup.data.readers.folder import File, Listing, list_folder, locator_of
 from groundup.data.readers.standard_library import LEFT_OUT, standard_library
 from groundup.errors import InputError
 
@@ -42,9 +42,9 @@ def _list_input(entry: str, config: DataConfig, root: Path, names: Counter[str])
         is_file, is_folder = path.is_file(), path.is_dir()
     except (OSError, RuntimeError):  # a folder on the way may not be entered; nobody's ~name
         is_file = is_folder = False
-    source = _source(path.resolve().name if is_file or is_folder else entry, names)
+    source = _source(_name_of(entry), names)
     if is_file:
-        return Listing(files=[File(source, source, path)])
+        return Listing(files=[File(source, locator_of(path.name, Path()), path)])
     if not is_folder:
         raise InputError(
             f"the input {entry!r} is not there",
@@ -64,7 +64,17 @@ def _list_input(entry: str, config: DataConfig, root: Path, names: Counter[str])
     return listing
 
 
+def _name_of(entry: str) -> str:
+    """The entry as it was written, so that a project that is renamed or moved keeps its names.
+
+    Of a path that starts at a root or a home only the end: what comes before is of one machine.
+    """
+    written = PurePath(entry)
+    name = written.name if written.is_absolute() or entry.startswith("~") else written.as_posix()
+    return (name or entry).encode(errors="backslashreplace").decode()
+
+
 def _source(name: str, names: Counter[str]) -> str:
-    """The input's name in all tables; a second folder of the same name gets a number."""
+    """The input's name in all tables; a second input of the same name gets a number."""
     names[name] += 1
     return name if names[name] == 1 else f"{name}-{names[name]}"
