@@ -1,6 +1,6 @@
 """How long groundup takes to answer before it does any work, beside bare Python, alternating.
 
-    python benchmarks/startup.py [--runs 10]
+python benchmarks/startup.py [--runs 10]
 """
 
 import argparse
@@ -31,9 +31,9 @@ def main() -> None:
     medians = {name: statistics.median(times[1:]) for name, times in seconds.items()}
     bare = medians["python -c pass"]
     for name, times in seconds.items():
-        low, high = min(times[1:]), max(times[1:])
-        print(f"{name:18}  {medians[name]:.3f} s  ({low:.3f}-{high:.3f})  {medians[name] /
-    bare:.1f}x") print(json.dumps({"median_seconds": medians}))
+        low, high, ratio = min(times[1:]), max(times[1:]), medians[name] / bare
+        print(f"{name:18}  {medians[name]:.3f} s  ({low:.3f}-{high:.3f})  {ratio:.1f}x")
+    print(json.dumps({"median_seconds": medians}))
 
 
 if __name__ == "__main__":
