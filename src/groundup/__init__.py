@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# OpenMP reads this when torch is loaded. Its threads otherwise spin while they wait for each other:
+# beside one busy process on two cores that made small products 3 to 5 times slower
+# (docs/experiments.md), and on a quiet machine it gains nothing that could be measured.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from groundup.api import load_model, load_tokenizer, run
