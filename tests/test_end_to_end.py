@@ -84,6 +84,8 @@ def test_a_second_run_changes_nothing_and_imports_nothing_heavy(finished: Finish
     assert again["report"] == finished.first.json["report"]
     after = state_of_files(finished.folder)
     del before[".groundup.lock"], after[".groundup.lock"]  # it names the last holder
+    for files in (before, after):  # remembers files once they are two seconds old
+        files.pop("artifacts/input-hashes.json", None)
     assert after == before
 
     table = here("run", finished.folder).out  # groundup.yaml says the same as tiny.yaml

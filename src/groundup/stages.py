@@ -182,11 +182,12 @@ def data(work: Work) -> tuple[Artifact, bool]:
     from groundup.data.corpus import build_corpus, fingerprint
 
     config, seed, root = work.project.data, work.project.project.seed, work.project.folder
-    files = fingerprint(config, root)
+    cache = work.store.root / "input-hashes.json"
+    files = fingerprint(config, root, cache)
 
     def make(folder: Path) -> Mapping[str, Any]:
         made = numbers(build_corpus(config, folder, seed, root))
-        if fingerprint(config, root) != files:  # else other text would stay under this key
+        if fingerprint(config, root, cache) != files:  # else other text would stay under this key
             raise InputError(
                 "the text changed while it was read",
                 where=f"data.input: {config.input}",

@@ -53,7 +53,7 @@ SCHEMAS = {
         }
     ),
 }
-_ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE = 4096  # turned into dictionaries, each a kilobyte, on the way to and from disk
 _TEXTS = {"text", "clean_text"}  # long and all different: a dictionary of them would be no gain
 
 
@@ -143,7 +143,7 @@ def read_rows(folder: Path) -> list[Row]:
     documents, signals = read_columns(folder, "documents"), read_columns(folder, "signals")
     rows: list[Row] = []
     while len(rows) < len(documents):  # some at a time: their dictionaries are larger than they
-        first = len(rows), _ROWS_AT_ONCE
+        first = len(rows), ROWS_AT_ONCE
         given, measured = documents.slice(*first).to_pylist(), signals.slice(*first).to_pylist()
         for document, signal in zip(given, measured, strict=True):
             document["source"] = sys.intern(document["source"])
