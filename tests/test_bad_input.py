@@ -261,7 +261,7 @@ def test_a_model_that_no_memory_holds_is_refused(copy_of: Path) -> None:
         ended = here("plan", "--project", copy_of, "model.d_ff=10G")
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
-    refused(ended, "does not fit in the memory", "take a smaller model")
+    refused(ended, "does not fit in", "take a smaller model")
 
 
 def test_too_small_a_budget_names_the_least_that_would_do(copy_of: Path) -> None:
