@@ -6,8 +6,8 @@ python benchmarks/law.py
 import json
 import math
 
-from groundup.plan.fit import fit_law
-from groundup.plan.laws import read_runs
+from groundup.plan.local.fit import fit_law
+from groundup.plan.local.law import read_runs
 from groundup.units import format_count
 
 

@@ -26,8 +26,8 @@ from groundup.train.config import SAMPLE_TOKENS, Settings, bits_of, settle, unse
 from groundup.units import format_duration
 
 if TYPE_CHECKING:
-    from groundup.plan.candidates import Corpus as TrainingSplit
-    from groundup.plan.candidates import Job
+    from groundup.plan.local.candidates import Corpus as TrainingSplit
+    from groundup.plan.local.candidates import Job
     from groundup.project import Project
 
 
@@ -277,8 +277,8 @@ def plan(work: Work) -> tuple[Artifact, bool]:
     """Choose what the project file leaves open, and predict the run."""
 
     def make(folder: Path) -> Mapping[str, Any]:
-        from groundup.plan.choose import make_plan
-        from groundup.plan.machine import read_machine
+        from groundup.plan.local.choose import make_plan
+        from groundup.plan.local.machine import read_machine
 
         measured = read_machine(work.done["machine"].json("machine.json"))
         job = plan_job(work)
@@ -339,7 +339,7 @@ def open_settings(work: Work) -> dict[str, Any]:
 
 def plan_job(work: Work) -> Job:
     """What is to be trained, for the planner."""
-    from groundup.plan.candidates import Job
+    from groundup.plan.local.candidates import Job
 
     fields = {
         **work.project.model.model_dump(),
@@ -356,7 +356,7 @@ def training_split(work: Work) -> TrainingSplit:
     Raises:
         InputError: it is shorter than one window, or a split to measure on has no text.
     """
-    from groundup.plan.candidates import Corpus as TrainingSplit
+    from groundup.plan.local.candidates import Corpus as TrainingSplit
 
     splits = work.done["tokens"].json("index.json")["splits"]
     for split in dict.fromkeys(["validation", work.project.evaluate.split]):

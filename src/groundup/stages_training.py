@@ -14,8 +14,8 @@ from groundup.evaluate.run import evaluate
 from groundup.evaluate.subset import within_bytes
 from groundup.model.generate import generate
 from groundup.model.transformer import Transformer
-from groundup.plan.cost import machine_rate
-from groundup.plan.machine import read_machine
+from groundup.plan.local.machine import read_machine
+from groundup.plan.local.rate import machine_rate
 from groundup.progress import progress, say
 from groundup.tokenizer.load import load_tokenizer
 from groundup.tokens.dataset import TokenDataset

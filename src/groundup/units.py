@@ -66,6 +66,27 @@ Money = Annotated[float, BeforeValidator(_reader(_COUNT, "$5k or 1200", False)),
 Flops = Annotated[float, BeforeValidator(_reader(_FLOPS, "1e21, 300G or 2P", False)), Field(ge=0)]
 
 
+def read_quantity(text: str, kind: str) -> float:
+    """A number from a command line, in its base unit: ``7B`` → 7e9.
+
+    Args:
+        text: as typed.
+        kind: count, bytes, duration, money or flops.
+
+    Raises:
+        ValueError: it is no quantity of this kind; the text says why.
+    """
+    kinds: dict[str, tuple[Mapping[str, float], str]] = {
+        "count": (_COUNT, "7e9, 7B or 1_000"),
+        "bytes": (_BYTES, "16GiB or 200MB"),
+        "duration": (_SECONDS, "90s, 4m or 1h30m"),
+        "money": (_COUNT, "$5k or 1200"),
+        "flops": (_FLOPS, "5.76e23, 300E or 2P"),
+    }
+    units, example = kinds[kind]
+    return _read(text.removeprefix("$"), units, example)
+
+
 def format_count(value: float) -> str:
     """``12_345_678`` → ``12.3M``."""
     for size, name in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):

@@ -23,7 +23,7 @@ def test_all_unknown_and_missing_keys_are_named_at_once() -> None:
     values = build("nanochat", **TINY).to_dict()
     del values["vocab_size"]
     values["depth"] = 3
-    values["attention"]["window"] = 8
+    values["attention"]["windows"] = 8
     del values["norm"]["eps"]
     values["positions"] = "rotary"
     with pytest.raises(ConfigError) as error:
@@ -31,7 +31,7 @@ def test_all_unknown_and_missing_keys_are_named_at_once() -> None:
     assert set(error.value.problems) == {
         "unknown key depth",
         "missing key vocab_size",
-        "unknown key attention.window",
+        "unknown key attention.windows",
         "missing key norm.eps",
         "positions is not a table of keys",
     }

@@ -10,7 +10,7 @@ import torch
 
 from groundup.architecture.counts import parameters
 from groundup.errors import GroundupError, UserError
-from groundup.plan.candidates import Corpus, Job
+from groundup.plan.local.candidates import Corpus, Job
 from groundup.train import measure, objectives, precision
 from groundup.train.config import PretrainConfig, unsettled
 from groundup.train.measure import measure_machine

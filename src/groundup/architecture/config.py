@@ -1,4 +1,4 @@
-"""The closed list of fields that says which network is computed: five small frozen dataclasses.
+"""The closed list of fields that says which network is computed: five frozen dataclasses.
 
 Everything here changes the function from token ids to logits; precision, kernels and sharding do
 not and live in `train`. `families` fills the fields, `counts` counts, `model` computes.
@@ -15,47 +15,62 @@ from groundup.errors import ConfigError
 
 @dataclass(frozen=True)
 class Attention:
-    """Causal self-attention. Query heads share key/value heads in equal groups (GQA)."""
+    """Self-attention. Query heads share key/value heads in equal groups (GQA, MQA)."""
 
     n_heads: int
     n_kv_heads: int
     head_dim: int
     bias: bool  # on query, key and value
     output_bias: bool
-    qk_norm: bool  # RMS norm without weight on queries and keys, after the rotation (NanoChat)
+    qk_norm: bool  # queries and keys are normalised (NanoChat: after the rotation)
+    qk_norm_weight: Literal["none", "head", "all"] = "none"  # one per head size, or per width
+    window: int | None = None  # each token sees this many before it (Mistral)
+    pattern: Literal["full", "alternating"] = "full"  # GPT-3: every second layer sees a band
 
 
 @dataclass(frozen=True)
 class Positions:
-    """Where a token stands: a rotation of queries and keys, or a learned vector per place."""
+    """Where a token stands: a rotation of queries and keys, a vector per place, or a bias."""
 
-    kind: Literal["rotary", "learned"]
-    rotary_base: float
-    rotary_sign: int  # +1: LLaMA; -1: NanoChat, which turns the other way
+    kind: Literal["rotary", "learned", "sinusoidal", "alibi", "t5", "relative", "none"]
+    rotary_base: float = 10_000.0
+    rotary_sign: int = 1  # +1: LLaMA; -1: NanoChat, which turns the other way
+    rotary_fraction: float = 1.0  # share of each head that turns (GPT-NeoX: a quarter)
+    rotary_interleaved: bool = False  # neighbours turn together (GPT-J), not the two halves
+    n_extra: int = 0  # rows of a learned table beyond the context (OPT, RoBERTa: 2)
+    n_buckets: int = 0  # of T5's relative distances
 
 
 @dataclass(frozen=True)
 class Norm:
-    """The normalisation before each sub-layer and at the end."""
+    """The normalisation of each sub-layer and at the end."""
 
     kind: Literal["rms", "layer"]
     eps: float
     weight: bool
     bias: bool
+    placement: Literal["pre", "post"] = "pre"  # before a sub-layer, or after its sum (BERT)
 
 
 @dataclass(frozen=True)
 class FeedForward:
-    """The two-matrix (relu2, gelu_new) or three-matrix (swiglu) network of each block."""
+    """The two-matrix or (gated: swiglu, geglu) three-matrix network of each block."""
 
     d_ff: int
-    activation: Literal["relu2", "swiglu", "gelu_new"]
+    activation: Literal["relu2", "relu", "gelu", "gelu_new", "silu", "swiglu", "geglu"]
     bias: bool
+    n_experts: int = 0  # 0: one dense network; else a router chooses (Mixtral)
+    n_experts_per_token: int = 0
+
+    @property
+    def n_matrices(self) -> int:
+        """Weight matrices of one network: up and down, or gate, up and down."""
+        return 3 if self.activation in ("swiglu", "geglu") else 2
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A decoder-only Transformer.
+    """A Transformer: decoder, prefix decoder, encoder, or encoder and decoder.
 
     Raises:
         ConfigError: sizes that do not fit together; all problems at once.
@@ -63,7 +78,7 @@ class ModelConfig:
 
     family: str
     vocab_size: int
-    n_layers: int
+    n_layers: int  # of the decoder, or of an encoder that stands alone
     d_model: int
     context_length: int
     attention: Attention
@@ -71,9 +86,20 @@ class ModelConfig:
     norm: Norm
     feed_forward: FeedForward
     tie_embeddings: bool
-    embedding_norm: bool  # normalise the embeddings before the first block (NanoChat)
+    embedding_norm: bool  # normalise the embeddings before the first block (NanoChat, BLOOM, BERT)
     logit_softcap: float | None  # logits become cap · tanh(logits / cap)
     init: Literal["nanochat", "gpt2", "llama"]
+    stack: Literal["decoder", "prefix", "encoder", "encoder-decoder"] = "decoder"
+    n_encoder_layers: int = 0  # of an encoder beside the decoder
+    parallel_residual: bool = False  # attention and feed-forward read the same x (GPT-J, PaLM)
+    shared_norm: bool = False  # of parallel branches: one norm for both (GPT-J)
+    final_norm: bool = True
+    head: Literal["tokens", "none"] = "tokens"  # none: hidden states are the result (BERT)
+    head_bias: bool = False
+    embedding_dim: int | None = None  # of factorised embeddings (ALBERT); None: d_model
+    n_token_types: int = 0  # segment embeddings (BERT: 2)
+    pooler: bool = False  # a dense layer on the first token (BERT)
+    shared_layers: bool = False  # all layers have one set of weights (ALBERT)
 
     def __post_init__(self) -> None:
         problems = tuple(_problems(self))
@@ -145,11 +171,13 @@ def _problems(config: ModelConfig) -> list[str]:
 
 
 def _checked_keys(group: Any, values: Any, prefix: str, problems: list[str]) -> dict[str, Any]:
-    """A copy of ``values``; what is unknown or missing goes to ``problems``."""
+    """A copy of ``values``; keys that are unknown, or needed and missing, go to ``problems``."""
     if not isinstance(values, dict):
         problems.append(f"{prefix.rstrip('.') or 'the model'} is not a table of keys")
         return {}
-    names = [field.name for field in dataclasses.fields(group)]
+    fields = dataclasses.fields(group)
+    names = [field.name for field in fields]
+    needed = [field.name for field in fields if field.default is dataclasses.MISSING]
     problems += [f"unknown key {prefix}{key}" for key in values if key not in names]
-    problems += [f"missing key {prefix}{name}" for name in names if name not in values]
+    problems += [f"missing key {prefix}{name}" for name in needed if name not in values]
     return dict(values)

@@ -15,8 +15,8 @@ import os
 import select
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import NoReturn, TextIO
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -25,11 +25,13 @@ from groundup.errors import GroundupError
 
 # name → (where, short help), in the order of the work
 COMMANDS = {
+    "decide": ("groundup.cli.decide:decide", "Buy, adapt or train: options, prices, ownership."),
     "init": ("groundup.cli.init:init", "Write a project file for a folder of text."),
     "run": ("groundup.cli.run:run", "Run every stage of a project that is not done yet."),
     "data": ("groundup.cli.stages:data", "Read, clean, deduplicate and split the text."),
     "tokenizer": ("groundup.cli.stages:tokenizer", "Train the tokenizer."),
-    "plan": ("groundup.cli.stages:plan", "Measure this machine, choose a model, predict its run."),
+    "plan": ("groundup.cli.plan:plan", "How big, on what, how long, how much; and of a project."),
+    "model": ("groundup.cli.model:model", "The models that are known, their sizes and counts."),
     "pretrain": ("groundup.cli.stages:pretrain", "Train the model, or go on with training it."),
     "evaluate": ("groundup.cli.stages:evaluate", "Measure the model on held-out text."),
     "export": ("groundup.cli.stages:export", "Write the model in a form that others open."),
@@ -114,34 +116,57 @@ def _one_line(error: Exception) -> str:
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
+    """A group whose commands are imported when they are called.
+
+    Args:
+        commands: name → (``module:command``, short help), in the order of ``--help``.
+        default: the command of the table that is meant where its name is left out.
+        attrs: as click takes them.
+    """
+
+    def __init__(
+        self, commands: Mapping[str, tuple[str, str]], default: str | None = None, **attrs: Any
+    ) -> None:
+        super().__init__(**attrs)
+        self.table, self.default = commands, default
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order of the table."""
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        module, _, name = self.table[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put in the name of the default command where no command is named."""
+        if self.default and not (args and (args[0] in (*self.table, *ctx.help_option_names))):
+            if args and not args[0].startswith("-") and "=" not in args[0]:
+                raise self._no_such_command(args[0], ctx)
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or name the one that was probably meant."""
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        if args[0] not in self.table and not args[0].startswith("-"):
+            raise self._no_such_command(args[0], ctx)
         return super().resolve_command(ctx, args)
+
+    def _no_such_command(self, name: str, ctx: click.Context) -> click.UsageError:
+        near = difflib.get_close_matches(name, self.table, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return click.UsageError(f"No such command {name!r}.{hint}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in ``--help``, from the table: no command is imported for it."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
 
     def invoke(self, ctx: click.Context) -> object:
         """Keep a broken pipe for `run`; click would end the process with code 1."""
@@ -155,7 +180,9 @@ class _ClosedPipe(BrokenPipeError):
     """Without an errno, so that click lets it through."""
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, "-V", "--version", prog_name="groundup")
 def group() -> None:
     """Train a language model from the ground up, from a folder of text to a report.

@@ -7,6 +7,30 @@ from typing import Any
 
 import click
 
+
+class Quantity(click.ParamType):  # type: ignore[type-arg]  # not generic in older clicks
+    """A number with an optional unit, as in the project file: ``7B``, ``5.76e23``, ``$5k``."""
+
+    def __init__(self, kind: str) -> None:
+        self.name, self.kind = kind, kind
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it, or say how it is written."""
+        from groundup.units import read_quantity
+
+        if isinstance(value, (int, float)):
+            return float(value)
+        try:
+            return read_quantity(value, self.kind)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+COUNT, BYTES, DURATION = Quantity("count"), Quantity("bytes"), Quantity("duration")
+MONEY, FLOPS = Quantity("money"), Quantity("flops")
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object on standard output instead of tables."
 )

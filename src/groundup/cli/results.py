@@ -53,7 +53,7 @@ def _data_tables(folder: Path) -> list[Table]:
 
 def _plan_tables(folder: Path) -> list[Table]:
     from groundup.files import read_json
-    from groundup.plan.report import plan_tables
+    from groundup.plan.local.report import plan_tables
     from groundup.tables import Table
 
     return [Table(*table) for table in plan_tables(read_json(folder / "plan.json"))]

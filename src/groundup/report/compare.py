@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from groundup.plan.report import QUANTITIES
+from groundup.plan.local.report import QUANTITIES
 from groundup.tables import Table
 
 UNITS = {

@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from groundup.data.report import corpus_tables
-from groundup.plan.report import plan_tables
+from groundup.plan.local.report import plan_tables
 from groundup.report.done import STAGES
 from groundup.report.plots import loss_chart, small_charts
 from groundup.report.sources import Sources

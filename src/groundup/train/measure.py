@@ -25,7 +25,7 @@ from typing import Any
 
 from groundup.errors import BudgetError, GroundupError, UserError
 from groundup.files import TEMPORARY
-from groundup.plan.candidates import Corpus, Job
+from groundup.plan.local.candidates import Corpus, Job
 from groundup.progress import say
 from groundup.train.resources import SMALLER, is_out_of_memory, memory_bytes, release_memory
 from groundup.units import format_bytes
@@ -108,9 +108,9 @@ def measure(message: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
     from groundup.hardware import available_cores, processor_name
-    from groundup.plan.candidates import sizes_to_measure
-    from groundup.plan.fit import fit_law
-    from groundup.plan.laws import read_runs
+    from groundup.plan.local.candidates import sizes_to_measure
+    from groundup.plan.local.fit import fit_law
+    from groundup.plan.local.law import read_runs
     from groundup.train.config import Settings
     from groundup.train.precision import choose_arithmetic, choose_attention
     from groundup.train.resources import (
@@ -243,7 +243,7 @@ def measure_model(config: Any, settings: Any, sample_tokens: int, scratch: Path)
 
 def expected_memory(model: Any, settings: Any, job: Job, base: int) -> int:
     """The plan's estimate before anything is measured, bytes: trying it might take the machine."""
-    from groundup.plan.memory import uncalibrated
+    from groundup.plan.local.peak import uncalibrated
 
     return uncalibrated(
         model,

@@ -23,13 +23,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from groundup.errors import BudgetError, InputError
-from groundup.plan.candidates import LEAST_STEPS, Candidate, Corpus, Job, consider
 from groundup.plan.config import PlanConfig
-from groundup.plan.cost import Rate, machine_rate
-from groundup.plan.laws import Law, Run, read_runs
-from groundup.plan.machine import Machine
-from groundup.plan.memory import USABLE
-from groundup.plan.time import cadence
+from groundup.plan.local.candidates import LEAST_STEPS, Candidate, Corpus, Job, consider
+from groundup.plan.local.law import Law, Run, read_runs
+from groundup.plan.local.machine import Machine
+from groundup.plan.local.pace import cadence
+from groundup.plan.local.peak import USABLE
+from groundup.plan.local.rate import Rate, machine_rate
 from groundup.units import format_bytes, format_count, format_duration
 
 NEAR_TIE = 0.005  # relative bits per byte the law cannot tell apart (seeds differ by about as much)
@@ -73,7 +73,7 @@ def make_plan(
         BudgetError: no size fits in the time or in the memory; the least that would do is named.
         InputError: an empty corpus, too few runs for a law, or nothing measured near a usable size.
     """
-    from groundup.plan.fit import fit_law
+    from groundup.plan.local.fit import fit_law
 
     config.require_budget(n_layers=job.n_layers, steps=job.steps)
     if corpus.n_tokens < 1 or corpus.n_bytes < 1:

@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groundup.errors import InputError
-from groundup.plan.fit import fit_free, fit_law
-from groundup.plan.laws import (
+from groundup.plan.local.fit import fit_free, fit_law
+from groundup.plan.local.law import (
     Coefficients,
     Run,
     effective_tokens,
     read_runs,
     t_quantile_95,
 )
-from tests.plan.machines import TRUTH, runs
+from tests.plan.local.machines import TRUTH, runs
 
 # 245 digitised points of Hoffmann et al. 2022 (Besiroglu et al. 2024). They state no licence and so
 # are not in this repository: the refit runs where they lie beside it, the one after it everywhere.
-POINTS = Path(__file__).parents[3] / "shared" / "planner" / "chinchilla_points_epoch.csv"
+POINTS = Path(__file__).parents[4] / "shared" / "planner" / "chinchilla_points_epoch.csv"
 BESIROGLU = Coefficients(1.8172, 482.01, 0.3478, 2085.43, 0.3658)
 STANDARD_ERRORS = Coefficients(0.03, 124.58, 0.02, 1293.23, 0.02)
 

@@ -7,9 +7,9 @@ import pytest
 
 from groundup.architecture.config import ModelConfig
 from groundup.architecture.counts import parameters
-from groundup.plan.machine import Machine
-from groundup.plan.memory import MemoryParts, peak_memory, uncalibrated
-from tests.plan.machines import JOB, MEASURED, machine
+from groundup.plan.local.machine import Machine
+from groundup.plan.local.peak import MemoryParts, peak_memory, uncalibrated
+from tests.plan.local.machines import JOB, MEASURED, machine
 
 CONFIGS = [JOB.build(*size) for size in (*MEASURED, (8, 512))]
 

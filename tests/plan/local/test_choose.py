@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundup.errors import BudgetError, ConfigError, InputError
-from groundup.plan.candidates import (
+from groundup.plan.config import PlanConfig
+from groundup.plan.local.candidates import (
     LADDER,
     Candidate,
     Corpus,
@@ -19,13 +20,12 @@ from groundup.plan.candidates import (
     most_epochs,
     sizes_to_measure,
 )
-from groundup.plan.choose import NEAR_TIE, Plan, choose, make_plan
-from groundup.plan.config import PlanConfig
-from groundup.plan.fit import fit_law
-from groundup.plan.laws import Law
-from groundup.plan.machine import read_machine
-from groundup.plan.report import plan_tables
-from tests.plan.machines import JOB, MEASURED, STDLIB, TRUTH, machine, runs, step_seconds
+from groundup.plan.local.choose import NEAR_TIE, Plan, choose, make_plan
+from groundup.plan.local.fit import fit_law
+from groundup.plan.local.law import Law
+from groundup.plan.local.machine import read_machine
+from groundup.plan.local.report import plan_tables
+from tests.plan.local.machines import JOB, MEASURED, STDLIB, TRUTH, machine, runs, step_seconds
 
 LAW = Law(TRUTH, (TRUTH,) * 8, 0.01, 8, (4e5, 1.1e7), (1e5, 1e7), ("synthetic",))
 WRITTEN = replace(
@@ -46,7 +46,7 @@ def synthetic_law() -> Law:
 
 @pytest.fixture(autouse=True)
 def _fit_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groundup.plan.fit.fit_law", lambda runs: synthetic_law())
+    monkeypatch.setattr("groundup.plan.local.fit.fit_law", lambda runs: synthetic_law())
 
 
 def plan(budget: float | None, job: Job = JOB, corpus: Corpus = STDLIB, **changes: object) -> Plan:

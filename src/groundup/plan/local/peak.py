@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 
 from groundup.architecture.config import ModelConfig
 from groundup.architecture.counts import parameters
-from groundup.plan.machine import Machine
-from groundup.plan.time import measured_step
+from groundup.plan.local.machine import Machine
+from groundup.plan.local.pace import measured_step
 
 USABLE = 0.9  # of the device; the rest is for fragments and for others
 

@@ -15,10 +15,10 @@ from typing import Literal
 from groundup.architecture.config import ModelConfig
 from groundup.architecture.counts import parameters, training_flops_per_token
 from groundup.architecture.families import build
-from groundup.plan.laws import Law, effective_tokens
-from groundup.plan.machine import Machine
-from groundup.plan.memory import USABLE, MemoryParts, peak_memory
-from groundup.plan.time import StepTimes, Work, cadence, near_measured, step_times
+from groundup.plan.local.law import Law, effective_tokens
+from groundup.plan.local.machine import Machine
+from groundup.plan.local.pace import StepTimes, Work, cadence, near_measured, step_times
+from groundup.plan.local.peak import USABLE, MemoryParts, peak_memory
 from groundup.units import format_bytes, format_duration
 
 # (layers, width), each about twice the compute of the one before; widths are whole heads of 64.

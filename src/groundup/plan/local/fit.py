@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from groundup.errors import InputError
-from groundup.plan.laws import Coefficients, Law, Run
+from groundup.plan.local.law import Coefficients, Law, Run
 from groundup.plan.solve import Vector, minimise
 
 HUBER_DELTA = 1e-3  # Hoffmann et al. 2022, appendix D.3

@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass, replace
 from statistics import median
 
-from groundup.plan.machine import Machine, MeasuredStep
+from groundup.plan.local.machine import Machine, MeasuredStep
 
 EVALUATIONS = 10  # per run, where the project file says nothing
 CHECKPOINT_SECONDS, SAMPLE_SECONDS = 30.0, 60.0  # between two, where the project file says nothing

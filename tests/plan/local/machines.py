@@ -7,9 +7,9 @@ import random
 
 from groundup.architecture.counts import parameters, training_flops_per_token
 from groundup.architecture.families import build
-from groundup.plan.candidates import Corpus, Job
-from groundup.plan.laws import Coefficients, Run
-from groundup.plan.machine import Machine, MeasuredStep
+from groundup.plan.local.candidates import Corpus, Job
+from groundup.plan.local.law import Coefficients, Run
+from groundup.plan.local.machine import Machine, MeasuredStep
 
 JOB = Job(family="nanochat", vocab_size=4096, context_length=256, batch_size=16)
 STDLIB = Corpus(n_tokens=3_330_000, n_bytes=9_720_000)  # 2.92 bytes a token

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from groundup.errors import InputError
 
-SMALL_SCALE_RUNS = Path(__file__).parent / "catalog" / "small_scale_runs.csv"
+SMALL_SCALE_RUNS = Path(__file__).parents[1] / "catalog" / "small_scale_runs.csv"
 
 REPETITION_SCALE = 15.387756  # R*_D of Muennighoff et al. 2023, appendix A
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groundup.architecture.counts import parameters, training_flops_per_token
-from groundup.plan.time import (
+from groundup.plan.local.pace import (
     Cadence,
     StepTimes,
     Work,
@@ -15,7 +15,7 @@ from groundup.plan.time import (
     near_measured,
     step_times,
 )
-from tests.plan.machines import JOB, MEASURED, machine, step_seconds
+from tests.plan.local.machines import JOB, MEASURED, machine, step_seconds
 
 OPEN = {"evaluate_every": None, "checkpoint_every": None, "sample_every": None}
 

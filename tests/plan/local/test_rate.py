@@ -5,8 +5,8 @@ import csv
 import pytest
 
 from groundup.plan.config import PlanConfig
-from groundup.plan.cost import CATALOG, Rate, machine_rate
-from tests.plan.machines import machine
+from groundup.plan.local.rate import CATALOG, Rate, machine_rate
+from tests.plan.local.machines import machine
 
 
 def gpu(name: str) -> Rate:

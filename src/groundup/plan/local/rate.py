@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from groundup.plan.config import PlanConfig
-from groundup.plan.machine import Machine
+from groundup.plan.local.machine import Machine
 
-CATALOG = Path(__file__).parent / "catalog" / "machines.csv"
+CATALOG = Path(__file__).parents[1] / "catalog" / "machines.csv"
 
 
 @dataclass(frozen=True)
