@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from groundup.architecture.config import ModelConfig
-from groundup.architecture.families import FAMILIES, build
+from groundup.architecture.families import FAMILIES, TRAINABLE, build
 from groundup.errors import ConfigError
 
 TINY = {"vocab_size": 100, "n_layers": 2, "d_model": 64, "context_length": 32}
@@ -71,7 +73,7 @@ def test_an_unknown_family_names_the_nearest() -> None:
     assert error.value.fix == "did you mean nanochat?"
     with pytest.raises(ConfigError) as error:
         build("zzz", **TINY)
-    assert error.value.fix == "use one of nanochat, llama, gpt2"
+    assert str(error.value.fix).startswith("use one of nanochat, llama, gpt2, gpt3, ")
 
 
 @given(st.sampled_from(list(FAMILIES)), st.integers(1, 2048).map(lambda half: 2 * half))
@@ -84,5 +86,73 @@ def test_every_even_width_gets_even_heads_of_at_most_64(family: str, d_model: in
 
 
 def test_widths_of_the_feed_forward_network_follow_each_family() -> None:
-    widths = {f: build(f, **TINY | {"d_model": 768}).feed_forward.d_ff for f in FAMILIES}
+    widths = {f: build(f, **TINY | {"d_model": 768}).feed_forward.d_ff for f in TRAINABLE}
     assert widths == {"nanochat": 3072, "gpt2": 3072, "llama": 2048}
+
+
+def test_what_a_family_does_not_take_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the family gpt2 has no window") as error:
+        build("gpt2", **TINY, window=4)
+    assert error.value.fix == "it takes sizes only"
+    with pytest.raises(ConfigError) as error:
+        build("t5", **TINY, n_encoder_layer=4)
+    assert error.value.fix == "it takes n_encoder_layers"
+
+
+def test_heads_may_be_wider_than_the_model_if_their_size_is_given() -> None:
+    attention = build("lamda", **TINY, n_heads=3, head_dim=40).attention
+    assert (attention.n_heads, attention.head_dim) == (3, 40)
+
+
+@pytest.mark.parametrize(
+    ("family", "group", "changes", "problem"),
+    [
+        ("llama", "feed_forward", {"n_experts": 4}, "n_experts_per_token is 0, but must be 1 to n"),
+        (
+            "llama",
+            "feed_forward",
+            {"n_experts_per_token": 2},
+            "n_experts_per_token is 2, but n_exp",
+        ),
+        (
+            "llama",
+            "feed_forward",
+            {"n_experts": 2, "n_experts_per_token": 3},
+            "n_experts_per_token",
+        ),
+        ("llama", "feed_forward", {"n_experts": -1}, "feed_forward.n_experts is -1"),
+        ("llama", "feed_forward", {"activation": "swish"}, "feed_forward.activation is 'swish'"),
+        ("llama", "attention", {"window": 0}, "attention.window is 0"),
+        ("llama", "attention", {"pattern": "alternating"}, "attention.pattern is alternating"),
+        ("llama", "attention", {"qk_norm_weight": "head"}, "attention.qk_norm_weight is head"),
+        ("llama", "attention", {"bias": 1}, "attention.bias is 1, but must be true or false"),
+        ("llama", "positions", {"rotary_fraction": 1.5}, "positions.rotary_fraction is 1.5"),
+        ("llama", "positions", {"rotary_base": float("nan")}, "positions.rotary_base is nan"),
+        ("llama", "positions", {"kind": "t5"}, "positions.n_buckets is 0"),
+        ("llama", "positions", {"n_buckets": 32}, "positions.n_buckets is 32"),
+        ("llama", "norm", {"bias": True}, "norm.bias is on, but only a layer norm"),
+        ("llama", "norm", {"eps": 0}, "norm.eps is 0"),
+        ("gpt-j", "norm", {"placement": "post"}, "parallel_residual needs norm.placement pre"),
+        ("llama", None, {"shared_norm": True}, "shared_norm needs parallel_residual"),
+        ("llama", None, {"stack": "encoder-decoder"}, "stack is encoder-decoder, but n_encoder"),
+        ("llama", None, {"n_encoder_layers": 2}, "n_encoder_layers is 2, but stack is decoder"),
+        ("llama", None, {"pooler": True}, "pooler is for an encoder"),
+        ("llama", None, {"query_stream": True}, "query_stream needs relative positions"),
+        ("llama", None, {"n_token_types": -1}, "n_token_types is -1"),
+        ("llama", None, {"embedding_dim": 0}, "embedding_dim is 0"),
+        ("llama", None, {"embedding_projection": "tokens"}, "embedding_projection is tokens"),
+        ("llama", None, {"logit_softcap": -1.0}, "logit_softcap is -1.0"),
+        ("bert", None, {"head_bias": True}, "head_bias is on, but head is none"),
+        ("t5", None, {"shared_layers": True}, "shared_layers is for one stack"),
+        ("t5", None, {"n_layers": True}, "n_layers is True"),
+    ],
+)
+def test_fields_that_need_one_another_are_checked(
+    family: str, group: str | None, changes: dict[str, Any], problem: str
+) -> None:
+    config = build(family, **TINY)
+    if group is not None:
+        changes = {group: dataclasses.replace(getattr(config, group), **changes)}
+    with pytest.raises(ConfigError) as error:
+        dataclasses.replace(config, **changes)
+    assert [text for text in error.value.problems if text.startswith(problem)]

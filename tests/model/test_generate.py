@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from groundup.architecture.families import FAMILIES, build
+from groundup.architecture.families import TRAINABLE, build
 from groundup.errors import InputError
 from groundup.model.generate import KeyValueCache, generate, generate_batch
 from groundup.model.transformer import Transformer
@@ -27,7 +27,7 @@ def random_model(family: str, **sizes: Any) -> Transformer:
     return model
 
 
-MODELS = {family: random_model(family) for family in FAMILIES}
+MODELS = {family: random_model(family) for family in TRAINABLE}
 MODELS["llama, shared heads"] = random_model("llama", n_kv_heads=2)
 PROMPTS = [[3, 1, 4, 1, 5, 9, 2, 6], [7], [2, 7, 1], list(range(20))]
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from groundup.architecture.families import FAMILIES, build
-from groundup.errors import InputError
+from groundup.architecture.families import FAMILIES, TRAINABLE, build
+from groundup.errors import ConfigError, InputError
 from groundup.model.init import init_weights
 from groundup.model.transformer import (
     RmsNorm,
@@ -44,7 +44,8 @@ def ids(n_sequences: int = 2, n_tokens: int = 24) -> Tensor:
     return torch.randint(0, 50, (n_sequences, n_tokens), generator=torch.Generator().manual_seed(5))
 
 
-MODELS = {(f, a): random_model(f, a) for f in FAMILIES for a in ("sdpa", "bmm")}
+NOT_COMPUTED = [f for f in FAMILIES if FAMILIES[f] not in {FAMILIES[t] for t in TRAINABLE}]
+MODELS = {(f, a): random_model(f, a) for f in TRAINABLE for a in ("sdpa", "bmm")}
 
 
 @settings(max_examples=20, deadline=None)
@@ -60,7 +61,7 @@ def test_a_later_token_never_changes_earlier_logits(
         )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TRAINABLE)
 def test_every_parameter_gets_the_same_gradient_from_both_attentions(family: str) -> None:
     gradients = []
     for attention in ("sdpa", "bmm"):
@@ -73,7 +74,7 @@ def test_every_parameter_gets_the_same_gradient_from_both_attentions(family: str
         torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TRAINABLE)
 def test_hidden_and_logits_in_two_steps_are_the_forward_pass(family: str) -> None:
     model = MODELS[family, "sdpa"]
     hidden = model.hidden(ids())
@@ -82,7 +83,7 @@ def test_hidden_and_logits_in_two_steps_are_the_forward_pass(family: str) -> Non
 
 
 def test_parameter_names_are_the_same_in_all_families() -> None:
-    names = {f: {n for n, _ in MODELS[f, "sdpa"].named_parameters()} for f in FAMILIES}
+    names = {f: {n for n, _ in MODELS[f, "sdpa"].named_parameters()} for f in TRAINABLE}
     block = [f"blocks.0.{x}.weight" for x in ("attention.q", "attention.o", "feed_forward.down")]
     for found in names.values():
         assert {"embed.weight", *block} <= found
@@ -98,7 +99,7 @@ def test_too_many_tokens_are_refused() -> None:
         MODELS["nanochat", "sdpa"](ids(1, 4), start=21)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TRAINABLE)
 def test_autocast_stays_near_float32_and_trains_float32_weights(family: str) -> None:
     wanted = MODELS[family, "sdpa"](ids())
     model = copy.deepcopy(MODELS[family, "bmm"])
@@ -163,3 +164,21 @@ def test_a_model_from_scratch_learns_to_copy() -> None:
         loss.backward()
         optimizer.step()
     assert loss < 0.1
+
+
+@pytest.mark.parametrize("family", NOT_COMPUTED)
+def test_a_family_that_is_not_computed_is_refused_not_computed_wrongly(family: str) -> None:
+    with pytest.raises(ConfigError, match="can be planned with but not be computed") as error:
+        Transformer(build(family, **TINY))
+    assert error.value.problems
+
+
+def test_every_field_that_is_not_computed_is_named() -> None:
+    config = build("mistral", **TINY, window=4, n_experts=4, n_experts_per_token=2)
+    with pytest.raises(ConfigError) as error:
+        Transformer(config)
+    assert error.value.problems == (
+        "attention.window 4 is not computed here; None is",
+        "feed_forward.n_experts 4 is not computed here; 0 is",
+        "feed_forward.n_experts_per_token 2 is not computed here; 0 is",
+    )

@@ -1,7 +1,8 @@
 """The closed list of fields that says which network is computed: five frozen dataclasses.
 
 Everything here changes the function from token ids to logits; precision, kernels and sharding do
-not and live in `train`. `families` fills the fields, `counts` counts, `model` computes.
+not and live in `train`. `families` fills the fields, `rules` says what fits together, `counts`
+counts, `model` computes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from groundup.architecture.rules import problems_of
 from groundup.errors import ConfigError
 
 
@@ -24,8 +26,8 @@ class Attention:
     output_bias: bool
     qk_norm: bool  # queries and keys are normalised (NanoChat: after the rotation)
     qk_norm_weight: Literal["none", "head", "all"] = "none"  # one per head size, or per width
-    window: int | None = None  # each token sees this many before it (Mistral)
-    pattern: Literal["full", "alternating"] = "full"  # GPT-3: every second layer sees a band
+    window: int | None = None  # the last so many tokens are seen, itself among them (Mistral)
+    pattern: Literal["full", "alternating"] = "full"  # alternating: the window in every 2nd layer
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Norm:
     eps: float
     weight: bool
     bias: bool
-    placement: Literal["pre", "post"] = "pre"  # before a sub-layer, or after its sum (BERT)
+    placement: Literal["pre", "post", "output"] = "pre"
+    """Before a sub-layer; after its sum (BERT); or on its result before the sum (OLMo 2)."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class ModelConfig:
     tie_embeddings: bool
     embedding_norm: bool  # normalise the embeddings before the first block (NanoChat, BLOOM, BERT)
     logit_softcap: float | None  # logits become cap · tanh(logits / cap)
-    init: Literal["nanochat", "gpt2", "llama"]
+    init: Literal["nanochat", "gpt2", "llama", "none"]  # none: known by its sizes only
     stack: Literal["decoder", "prefix", "encoder", "encoder-decoder"] = "decoder"
     n_encoder_layers: int = 0  # of an encoder beside the decoder
     parallel_residual: bool = False  # attention and feed-forward read the same x (GPT-J, PaLM)
@@ -96,13 +99,17 @@ class ModelConfig:
     final_norm: bool = True
     head: Literal["tokens", "none"] = "tokens"  # none: hidden states are the result (BERT)
     head_bias: bool = False
+    head_transform: bool = False  # a dense layer and a norm before the head (BERT's masked tokens)
     embedding_dim: int | None = None  # of factorised embeddings (ALBERT); None: d_model
+    embedding_projection: Literal["sum", "tokens"] = "sum"
+    """What is brought to d_model: the sum of all embeddings (ALBERT), or the tokens (OPT 350M)."""
     n_token_types: int = 0  # segment embeddings (BERT: 2)
     pooler: bool = False  # a dense layer on the first token (BERT)
     shared_layers: bool = False  # all layers have one set of weights (ALBERT)
+    query_stream: bool = False  # a 2nd stream that knows its place, not its token (XLNet)
 
     def __post_init__(self) -> None:
-        problems = tuple(_problems(self))
+        problems = tuple(problems_of(self))
         if problems:
             raise ConfigError("this model cannot be built", where="model", problems=problems)
 
@@ -136,38 +143,6 @@ _GROUPS: dict[str, Any] = {
     "norm": Norm,
     "feed_forward": FeedForward,
 }
-
-
-def _problems(config: ModelConfig) -> list[str]:
-    """What does not fit together, one sentence each."""
-    attention = config.attention
-    sizes = {
-        "vocab_size": config.vocab_size,
-        "n_layers": config.n_layers,
-        "d_model": config.d_model,
-        "context_length": config.context_length,
-        "n_heads": attention.n_heads,
-        "n_kv_heads": attention.n_kv_heads,
-        "head size": attention.head_dim,
-        "d_ff": config.feed_forward.d_ff,
-    }
-    found = [
-        f"{name} is {size!r}, but must be a whole number of at least 1"
-        for name, size in sizes.items()
-        if not isinstance(size, int) or size < 1
-    ]
-    if found:
-        return found
-    if attention.n_heads % attention.n_kv_heads:
-        found.append(
-            f"{attention.n_heads} query heads cannot share {attention.n_kv_heads} key/value heads "
-            "evenly: n_heads must be a multiple of n_kv_heads"
-        )
-    if config.positions.kind == "rotary" and attention.head_dim % 2:
-        found.append(
-            f"the head size is {attention.head_dim}, but must be even: rotary positions turn pairs"
-        )
-    return found
 
 
 def _checked_keys(group: Any, values: Any, prefix: str, problems: list[str]) -> dict[str, Any]:

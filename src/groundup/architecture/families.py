@@ -1,20 +1,20 @@
-"""The families: each a function that fills `ModelConfig` the way its paper or code does.
+"""The families by name, and `build`, which makes one of them at any size.
 
-    family    positions        norm                 feed-forward     embeddings
-    nanochat  rotary, turned   RMS without weight   ReLU², 4·d       untied, normalised; softcap 15
-    llama     rotary           RMS                  SwiGLU, 8/3·d    untied
-    gpt2      learned          LayerNorm            GELU, 4·d        tied; biases everywhere
-
-Sources: github.com/karpathy/nanochat; arXiv:2302.13971 (LLaMA) and 2305.13245 (GQA);
-Radford et al. 2019 (GPT-2). `transformers` has each as a class of its own; the exports open there.
+A family is a function from sizes to `ModelConfig` (`decoders`, `encoders`, `encoder_decoders`, each
+with its table of differences). Models that are one network under several names share a function.
+All families are counted (`counts`) and planned with; those in `TRAINABLE` can also be trained here.
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable
+from typing import Any
 
-from groundup.architecture.config import Attention, FeedForward, ModelConfig, Norm, Positions
+from groundup.architecture import decoders, encoder_decoders, encoders
+from groundup.architecture.config import ModelConfig
+from groundup.architecture.sizes import Sizes
 from groundup.errors import ConfigError
 
 HEAD_DIM = 64  # GPT-2's and the small LLaMAs' head size; larger heads are for widths beyond 2,000
@@ -29,22 +29,27 @@ def build(
     context_length: int,
     n_heads: int | None = None,
     n_kv_heads: int | None = None,
+    head_dim: int | None = None,
     d_ff: int | None = None,
+    **variant: Any,
 ) -> ModelConfig:
     """The config of one family at one size.
 
     Args:
         family: a key of `FAMILIES`.
         vocab_size: number of token ids.
-        n_layers: number of blocks.
+        n_layers: number of blocks (of the decoder, where there is an encoder beside it).
         d_model: width of the residual stream.
         context_length: most tokens the model sees at once.
         n_heads: query heads; None derives heads of size 64, or the largest even divisor below.
         n_kv_heads: key/value heads; None means as many as query heads.
+        head_dim: size of a head; None divides the width among the heads.
         d_ff: width of the feed-forward network; None takes the family's rule.
+        variant: what else the family's function takes, for example ``tie_embeddings``.
 
     Raises:
-        ConfigError: an unknown family (the nearest is named) or sizes that do not fit together.
+        ConfigError: an unknown family (the nearest is named) or variant, or sizes that do not fit
+            together.
     """
     if family not in FAMILIES:
         nearest = difflib.get_close_matches(family, FAMILIES, n=1, cutoff=0.4)
@@ -53,130 +58,81 @@ def build(
             where="model.family",
             fix=f"did you mean {nearest[0]}?" if nearest else f"use one of {', '.join(FAMILIES)}",
         )
+    function = FAMILIES[family]
+    known = [name for name in inspect.signature(function).parameters if name != "sizes"]
+    if unknown := [name for name in variant if name not in known]:
+        raise ConfigError(
+            f"the family {family} has no {' and no '.join(unknown)}",
+            where=f"model.{unknown[0]}",
+            fix=f"it takes {', '.join(known)}" if known else "it takes sizes only",
+        )
     if n_heads is None:
-        n_heads = max(d_model // _head_dim(d_model), 1)
-    elif n_heads < 1 or d_model % n_heads:
+        n_heads = max(d_model // (head_dim or _head_dim(d_model)), 1)
+    elif n_heads < 1 or (head_dim is None and d_model % n_heads):
         raise ConfigError(
             f"a width of {d_model} cannot be divided into {n_heads} heads",
             where="model.n_heads",
             fix="choose n_heads so that it divides d_model, or leave it out",
         )
-    return FAMILIES[family](
+    sizes = Sizes(
         vocab_size=vocab_size,
         n_layers=n_layers,
         d_model=d_model,
         context_length=context_length,
         n_heads=n_heads,
         n_kv_heads=n_heads if n_kv_heads is None else n_kv_heads,
+        head_dim=d_model // n_heads if head_dim is None else head_dim,
         d_ff=d_ff,
     )
+    return function(sizes, **variant)
 
 
-def nanochat(
-    *,
-    vocab_size: int,
-    n_layers: int,
-    d_model: int,
-    context_length: int,
-    n_heads: int,
-    n_kv_heads: int,
-    d_ff: int | None = None,
-) -> ModelConfig:
-    """Karpathy's nanochat as of its release: no weights in norms, no biases, normalised q and k."""
-    return ModelConfig(
-        family="nanochat",
-        vocab_size=vocab_size,
-        n_layers=n_layers,
-        d_model=d_model,
-        context_length=context_length,
-        attention=Attention(
-            n_heads, n_kv_heads, d_model // n_heads, bias=False, output_bias=False, qk_norm=True
-        ),
-        positions=Positions("rotary", rotary_base=10_000.0, rotary_sign=-1),
-        norm=Norm("rms", eps=1e-6, weight=False, bias=False),
-        feed_forward=FeedForward(4 * d_model if d_ff is None else d_ff, "relu2", bias=False),
-        tie_embeddings=False,
-        embedding_norm=True,
-        logit_softcap=15.0,
-        init="nanochat",
-    )
-
-
-def llama(
-    *,
-    vocab_size: int,
-    n_layers: int,
-    d_model: int,
-    context_length: int,
-    n_heads: int,
-    n_kv_heads: int,
-    d_ff: int | None = None,
-) -> ModelConfig:
-    """LLaMA; with fewer key/value heads than query heads, LLaMA 2 70B and 3."""
-    derived = -(-8 * d_model // (3 * 64)) * 64  # 8/3·d keeps 8·d² parameters; up to full tiles
-    return ModelConfig(
-        family="llama",
-        vocab_size=vocab_size,
-        n_layers=n_layers,
-        d_model=d_model,
-        context_length=context_length,
-        attention=Attention(
-            n_heads, n_kv_heads, d_model // n_heads, bias=False, output_bias=False, qk_norm=False
-        ),
-        positions=Positions("rotary", rotary_base=10_000.0, rotary_sign=1),
-        norm=Norm("rms", eps=1e-6, weight=True, bias=False),
-        feed_forward=FeedForward(derived if d_ff is None else d_ff, "swiglu", bias=False),
-        tie_embeddings=False,
-        embedding_norm=False,
-        logit_softcap=None,
-        init="llama",
-    )
-
-
-def gpt2(
-    *,
-    vocab_size: int,
-    n_layers: int,
-    d_model: int,
-    context_length: int,
-    n_heads: int,
-    n_kv_heads: int,
-    d_ff: int | None = None,
-) -> ModelConfig:
-    """GPT-2, without its dropout.
-
-    Raises:
-        ConfigError: fewer key/value heads than query heads, which its format cannot hold.
-    """
-    if n_kv_heads != n_heads:
-        raise ConfigError(
-            "GPT-2 has one key/value head for each query head",
-            where="model.n_kv_heads",
-            fix="leave n_kv_heads out, or use the family llama",
-        )
-    return ModelConfig(
-        family="gpt2",
-        vocab_size=vocab_size,
-        n_layers=n_layers,
-        d_model=d_model,
-        context_length=context_length,
-        attention=Attention(
-            n_heads, n_kv_heads, d_model // n_heads, bias=True, output_bias=True, qk_norm=False
-        ),
-        positions=Positions("learned", rotary_base=10_000.0, rotary_sign=1),
-        norm=Norm("layer", eps=1e-5, weight=True, bias=True),
-        feed_forward=FeedForward(4 * d_model if d_ff is None else d_ff, "gelu_new", bias=True),
-        tie_embeddings=True,
-        embedding_norm=False,
-        logit_softcap=None,
-        init="gpt2",
-    )
-
+TRAINABLE = ("nanochat", "llama", "gpt2")  # what `model.transformer` computes
 
 FAMILIES: dict[str, Callable[..., ModelConfig]] = {
-    "nanochat": nanochat,
-    "llama": llama,
-    "gpt2": gpt2,
+    "nanochat": decoders.nanochat,
+    "llama": decoders.llama,
+    "gpt2": decoders.gpt2,
+    "gpt3": decoders.gpt2,
+    "megatron": decoders.gpt2,
+    "mt-nlg": decoders.gpt2,
+    "jurassic": decoders.gpt2,
+    "llm-foundry": decoders.gpt2,
+    "gpt-j": decoders.gpt_j,
+    "codegen": decoders.gpt_j,
+    "gpt-neox": decoders.gpt_neox,
+    "pythia": decoders.gpt_neox,
+    "dolly": decoders.gpt_neox,
+    "opt": decoders.opt,
+    "galactica": decoders.galactica,
+    "bloom": decoders.bloom,
+    "palm": decoders.palm,
+    "lamda": decoders.lamda,
+    "gopher": decoders.gopher,
+    "chinchilla": decoders.gopher,
+    "mistral": decoders.llama,
+    "mixtral": decoders.llama,
+    "qwen": decoders.qwen2,
+    "qwen2": decoders.qwen2,
+    "qwen3": decoders.qwen3,
+    "olmo": decoders.olmo,
+    "olmo2": decoders.olmo2,
+    "ctrl": decoders.ctrl,
+    "mpt": decoders.mpt,
+    "bert": encoders.bert,
+    "ernie": encoders.bert,
+    "roberta": encoders.roberta,
+    "distilbert": encoders.distilbert,
+    "electra": encoders.electra,
+    "albert": encoders.albert,
+    "xlnet": encoders.xlnet,
+    "t5": encoder_decoders.t5,
+    "t5-v1.1": encoder_decoders.t5_v1_1,
+    "mt5": encoder_decoders.t5_v1_1,
+    "byt5": encoder_decoders.t5_v1_1,
+    "ul2": encoder_decoders.t5_v1_1,
+    "bart": encoder_decoders.bart,
+    "marian": encoder_decoders.marian,
 }
 
 

@@ -16,7 +16,8 @@ V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from groundup.architecture.config import ModelConfig
-from groundup.errors import InputError
+from groundup.errors import ConfigError, InputError
 from groundup.model.attention import ATTENTION, Attend
 from groundup.model.positions import Learned, Places, Rotary, Rotation
 
@@ -40,10 +41,14 @@ class Transformer(nn.Module):
     Args:
         config: the architecture.
         attention: a key of `attention.ATTENTION`; no weight depends on it.
+
+    Raises:
+        ConfigError: the config asks for what is not computed here (all of it is named).
     """
 
     def __init__(self, config: ModelConfig, attention: str = "sdpa") -> None:
         super().__init__()
+        _require_computed(config)
         self.config = config
         self.attend: Attend = ATTENTION[attention]
         self.embed = nn.Embedding(config.vocab_size, config.d_model)
@@ -238,6 +243,47 @@ FEED_FORWARD: dict[str, Callable[[ModelConfig], nn.Module]] = {
     "gelu_new": FeedForward,
     "swiglu": SwiGlu,
 }
+
+
+# Fields that have a default and are computed at any value; of the others the default is.
+_COMPUTED = ("positions.rotary_base", "positions.rotary_sign")
+
+
+def _require_computed(config: ModelConfig) -> None:
+    """Raise `ConfigError` for every field that would make this another function than asked for."""
+    tables: dict[str, tuple[str, dict[str, Any]]] = {
+        "positions.kind": (config.positions.kind, POSITIONS),
+        "feed_forward.activation": (config.feed_forward.activation, FEED_FORWARD),
+    }
+    problems = [
+        f"{name} {value} is not computed here; {', '.join(table)} are"
+        for name, (value, table) in tables.items()
+        if value not in table
+    ]
+    problems += [
+        f"{name} {value} is not computed here; {default} is"
+        for name, value, default in _with_defaults(config)
+        if value != default and name not in _COMPUTED
+    ]
+    if config.init == "none":
+        problems.append("init none: how its weights start is not known here")
+    if problems:
+        raise ConfigError(
+            f"the family {config.family}, as configured, can be planned with but not be computed",
+            where="model",
+            fix="use one of the families nanochat, llama and gpt2",
+            problems=tuple(problems),
+        )
+
+
+def _with_defaults(group: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted name, value and default of each field that has a default, groups included."""
+    for field in dataclasses.fields(group):
+        value = getattr(group, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _with_defaults(value, f"{field.name}.")
+        elif field.default is not dataclasses.MISSING:
+            yield prefix + field.name, value, field.default
 
 
 class _RmsNorm(torch.autograd.Function):
