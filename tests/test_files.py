@@ -276,3 +276,11 @@ def test_a_second_run_is_refused_by_name_and_a_killed_one_lets_go(tmp_path: Path
 
 def test_nearest_folder_exists(tmp_path: Path) -> None:
     assert files.nearest_folder(tmp_path / "a" / "b") == tmp_path
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    for path in (tmp_path / "out" / "plan.html", tmp_path / "out" / "deeper" / "plan.html"):
+        with pytest.raises(StorageError, match="in the way") as error:
+            write_atomic(path, "x")
+        assert str(tmp_path / "out") in str(error.value)

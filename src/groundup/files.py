@@ -48,6 +48,12 @@ def storage_errors(path: Path, *, reads: bool = False) -> Iterator[None]:
                 where=str(path),
                 fix="free some space and give the same command again: finished work is kept",
             ) from error
+        if number in (errno.ENOTDIR, errno.EEXIST) and is_about(error, path, reads):
+            raise StorageError(
+                "a file is in the way of a folder",
+                where=str(getattr(error, "filename", None) or path),
+                fix="name another folder, or remove the file",
+            ) from error
         refused = number in (errno.EACCES, errno.EPERM) and is_about(error, path, reads)
         if refused or number == errno.EROFS:
             raise StorageError(

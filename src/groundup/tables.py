@@ -16,6 +16,8 @@ from typing import Any, TextIO
 
 from groundup.units import format_count
 
+LONGEST_RULE = 78  # under a column of sentences
+
 
 @dataclass(frozen=True)
 class Table:
@@ -68,7 +70,7 @@ def plain(table: Table) -> str:
         ).rstrip()
         for row in texts
     ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
+    lines.insert(1, "  ".join("-" * min(width, LONGEST_RULE) for width in widths))
     return "\n".join([table.title, *lines, ""])
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from groundup.architecture.families import build
 from groundup.errors import InputError
 from groundup.evaluate import intervals
-from groundup.evaluate.intervals import ratio_interval, wilson
+from groundup.intervals import ratio_interval, wilson
 from groundup.evaluate.likelihood import (
     Likelihood,
     bits_per_byte,

@@ -23,7 +23,7 @@ import torch
 from torch.nn import functional
 
 from groundup.errors import InputError
-from groundup.evaluate.intervals import ratio_interval
+from groundup.intervals import ratio_interval
 from groundup.model.transformer import Transformer
 from groundup.progress import Progress
 from groundup.tokens.dataset import TokenDataset
