@@ -1,41 +1,19 @@
-"""The one plotter: titled charts as pieces of HTML, drawn by plotly's JavaScript from its wheel.
+"""Lines over a common axis, and horizontal bars.
 
-A page holds `script()` once and any number of charts; nothing is fetched from anywhere. Colours of
-text and grid come from the page's style sheet (`STYLE`), so that charts follow light and dark mode.
-Long lines are thinned to their extremes, so that no spike disappears. The same data give the same
-bytes. Names and titles are data: they are escaped, for HTML and for plotly's own markup.
+Long lines are thinned to their extremes, so that no spike disappears.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 from typing import Any, Literal
 
-from groundup.files import hash_json
-from groundup.tables import printable
+from groundup.charts.figure import COLOURS, QUIET, figure, text
 
 MOST_POINTS = 2000  # a line: more than a screen has columns
-COLOURS = ("#3d85c6", "#e08214", "#2a9d6f", "#a65fb0", "#c0504d")  # readable on white and on black
-QUIET = "#8a8f98"
-
-STYLE = """
-.chart { margin: 0; min-width: 0; break-inside: avoid; }
-.chart figcaption { font-weight: 600; display: flex; gap: .75rem; align-items: baseline; }
-.chart figcaption button { font: inherit; font-size: .8rem; font-weight: 400; color: inherit;
-  background: none; border: 1px solid var(--line); border-radius: .4rem; padding: .1rem .5rem;
-  cursor: pointer; }
-.chart .main-svg { background: none !important; }
-.chart .main-svg text { fill: var(--ink) !important; }
-.chart .main-svg .hoverlayer text { fill: #fff !important; }
-.chart .gridlayer path, .chart .zerolinelayer path { stroke: var(--grid) !important; }
-.chart .errorbar path, .chart path.xerror { stroke: var(--ink) !important; }
-@media print { .chart figcaption button, .chart .modebar { display: none; } }
-"""
 
 
 @dataclass(frozen=True)
@@ -100,19 +78,19 @@ def line_chart(
     """
     traces = [_band_trace(band) for band in bands]
     traces += [_line_trace(one) for one in series]
-    y_axis: dict[str, Any] = {"title": {"text": _text(y_title)}}
+    y_axis: dict[str, Any] = {"title": {"text": text(y_title)}}
     if from_zero:
         y_axis["rangemode"] = "tozero"
     if y_format:
         y_axis["tickformat"] = y_format
     layout = {
-        "xaxis": {"title": {"text": _text(x_title)}, "exponentformat": "SI"},
+        "xaxis": {"title": {"text": text(x_title)}, "exponentformat": "SI"},
         "yaxis": y_axis,
         "hovermode": "x unified",
         "showlegend": len(traces) > 1,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
     }
-    return _figure(title, traces, layout, height, log_switch)
+    return figure(title, traces, layout, height, log_switch)
 
 
 def bar_chart(title: str, bars: Sequence[Bar], x_title: str, *, form: str = ".3g") -> str:
@@ -124,7 +102,7 @@ def bar_chart(title: str, bars: Sequence[Bar], x_title: str, *, form: str = ".3g
         x_title: name and unit of the values.
         form: of the values, where Python's and d3's formats agree (``.2f``, ``.0%``).
     """
-    names = [_text(bar.name) for bar in bars]
+    names = [text(bar.name) for bar in bars]
     trace: dict[str, Any] = {
         "type": "bar",
         "orientation": "h",
@@ -145,7 +123,7 @@ def bar_chart(title: str, bars: Sequence[Bar], x_title: str, *, form: str = ".3g
             "array": [high - bar.value for bar, (_, high) in zip(bars, ends, strict=True)],
             "arrayminus": [bar.value - low for bar, (low, _) in zip(bars, ends, strict=True)],
         }
-    x_axis: dict[str, Any] = {"title": {"text": _text(x_title)}, "rangemode": "tozero"}
+    x_axis: dict[str, Any] = {"title": {"text": text(x_title)}, "rangemode": "tozero"}
     if "%" in form:
         x_axis["tickformat"] = form
     layout = {
@@ -154,23 +132,7 @@ def bar_chart(title: str, bars: Sequence[Bar], x_title: str, *, form: str = ".3g
         "showlegend": False,
         "bargap": 0.35,
     }
-    return _figure(title, [trace], layout, height=80 + 36 * len(bars), log_switch=False)
-
-
-def script() -> str:
-    """Plotly's JavaScript, whole, as a ``<script>`` element; once in a page, before the charts."""
-    from plotly.offline import get_plotlyjs
-
-    return f"<script>{get_plotlyjs()}</script><script>{_KEEP_FITTING}</script>"
-
-
-# A chart takes its width when it is drawn; columns, scroll bars and windows change later.
-_KEEP_FITTING = """
-addEventListener("DOMContentLoaded", () => {
-  const fit = new ResizeObserver((seen) => seen.forEach((one) => Plotly.Plots.resize(one.target)));
-  document.querySelectorAll(".js-plotly-plot").forEach((plot) => fit.observe(plot));
-});
-"""
+    return figure(title, [trace], layout, height=80 + 36 * len(bars), log_switch=False)
 
 
 def thin(
@@ -199,7 +161,7 @@ def _line_trace(series: Series) -> dict[str, Any]:
     colour = COLOURS[series.colour % len(COLOURS)]
     return {
         "type": "scatter",
-        "name": _text(series.name),
+        "name": text(series.name),
         "x": x,
         "y": y,
         "mode": "lines+markers" if series.style == "points" else "lines",
@@ -218,7 +180,7 @@ def _band_trace(band: Band) -> dict[str, Any]:
     left, right = band.x
     return {
         "type": "scatter",
-        "name": _text(band.name),
+        "name": text(band.name),
         "x": [left, right, right, left, left],
         "y": [band.low, band.low, band.high, band.high, band.low],
         "mode": "lines",
@@ -227,57 +189,3 @@ def _band_trace(band: Band) -> dict[str, Any]:
         "opacity": 0.25,
         "hoverinfo": "skip",
     }
-
-
-def _figure(
-    title: str, traces: list[dict[str, Any]], layout: dict[str, Any], height: int, log_switch: bool
-) -> str:
-    """The HTML around one plot; its id is a hash of what it shows."""
-    import plotly.graph_objects as go
-
-    common = {
-        "template": "none",
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, sans-serif", "size": 12},
-        "hoverlabel": {"bgcolor": "#23272e", "font": {"color": "#fff"}},
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": QUIET, "activecolor": COLOURS[0]},
-        "margin": {"l": 56, "r": 32, "t": 34 if layout["showlegend"] else 12, "b": 44},
-        "height": height,
-        "autosize": True,
-    }
-    for axis in (layout["xaxis"], layout["yaxis"]):
-        axis.setdefault("automargin", True)
-    figure = go.Figure(data=traces, layout={**common, **layout})
-    name = "chart-" + hash_json([title, json.loads(figure.to_json())])[:12]
-    plot = figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        include_mathjax=False,
-        div_id=name,
-        config={
-            "responsive": False,  # see _KEEP_FITTING
-            "displaylogo": False,
-            "modeBarButtons": [["toImage", "resetScale2d"]],
-            "toImageButtonOptions": {"format": "svg"},  # png needs blob: images, which pages forbid
-        },
-    )
-    button = _SWITCH.replace("NAME", name) if log_switch else ""
-    return (
-        f'<figure class="chart"><figcaption><span>{escape(printable(title))}</span>{button}'
-        f"</figcaption>{plot}</figure>"
-    )
-
-
-_SWITCH = (
-    '<button type="button" aria-pressed="false" onclick="'
-    "const on = this.getAttribute('aria-pressed') === 'false';"
-    "this.setAttribute('aria-pressed', on); this.textContent = on ? 'linear scale' : 'log scale';"
-    "Plotly.relayout('NAME', {'yaxis.type': on ? 'log' : 'linear', 'yaxis.autorange': true});"
-    '">log scale</button>'
-)
-
-
-def _text(name: str) -> str:
-    """A name for plotly, which reads a few HTML tags in texts: none of ours."""
-    return escape(printable(name))
