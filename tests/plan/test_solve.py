@@ -9,7 +9,7 @@ from groundup.errors import GroundupError
 from groundup.plan.solve import minimise, nonnegative_least_squares
 
 
-def test_nelder_mead_finds_the_minimum_of_rosenbrocks_valley() -> None:
+def test_the_simplex_finds_the_minimum_of_rosenbrocks_valley() -> None:
     def valley(x: np.ndarray) -> float:
         return float((1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2)
 
@@ -43,3 +43,9 @@ def test_a_coefficient_that_would_be_negative_is_zero() -> None:
     # least squares of slope·x/y - 1: sum(x/y) / sum((x/y)²)
     ratios = np.array([1, 2 / 3, 3 / 5])
     assert slope == pytest.approx(ratios.sum() / (ratios**2).sum())
+
+
+def test_columns_that_cannot_be_told_apart_leave_all_to_the_first() -> None:
+    assert nonnegative_least_squares([(4e9, 1, 3)], [2.0]) == pytest.approx([5e-10, 0, 0])
+    same_layers = nonnegative_least_squares([(1e9, 1, 4), (3e9, 1, 4)], [1.0, 2.0])
+    assert same_layers == pytest.approx([5e-10, 0.5, 0])

@@ -28,6 +28,25 @@ class Quantity(click.ParamType):  # type: ignore[type-arg]  # not generic in old
             self.fail(str(error), param, ctx)
 
 
+class Share(click.ParamType):  # type: ignore[type-arg]  # not generic in older clicks
+    """A part of a whole: ``0.46`` or ``46%``."""
+
+    name = "share"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it, or say how it is written."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        text = value.strip()
+        try:
+            return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            self.fail(f"{value!r} is no share; write it like 0.46 or 46%", param, ctx)
+
+
+SHARE = Share()
 COUNT, BYTES, DURATION = Quantity("count"), Quantity("bytes"), Quantity("duration")
 MONEY, FLOPS = Quantity("money"), Quantity("flops")
 

@@ -1,4 +1,4 @@
-"""Fit the law of `laws.py` to finished runs: hundreds of published ones, or a dozen of our own.
+"""Fit the law of `law.py` to a dozen finished runs of our own; `plan.fit` is for hundreds.
 
 Huber loss on log error as in Hoffmann et al. (2022, appendix D.3) and its replication by Besiroglu
 et al. (2024, arXiv:2404.10102): the sum, not the mean, whose early end was the original's mistake.
@@ -106,34 +106,6 @@ def fit_small_scale(runs: Sequence[Run], start: Coefficients | None = None) -> C
             for share in (0.2, 0.5, 0.8)
             for exponent in (0.2, 0.4)
         ]
-    return read(minimise(objective, starts))
-
-
-def fit_free(runs: Sequence[Run]) -> Coefficients:
-    """Approach 3 as published: five free coefficients, no prior, no offset; for hundreds of runs.
-
-    Raises:
-        InputError: fewer than six runs, or a number that is not positive.
-    """
-    if len(runs) < LEAST_RUNS:
-        raise InputError(f"a law of five coefficients needs at least {LEAST_RUNS} runs")
-    log_loss = _log_loss_of(runs)
-
-    def read(point: Vector) -> Coefficients:
-        log_e, log_a, alpha, log_b, beta = map(float, point)
-        return Coefficients(_exp(log_e), _exp(log_a), alpha, _exp(log_b), beta)
-
-    def objective(point: Vector) -> float:
-        if min(point[2], point[4]) <= 0.01:
-            return math.inf
-        return float(np.sum(_huber(log_loss(read(point)))))
-
-    least = min(run.loss for run in runs)
-    starts = [
-        [math.log(share * least), a, alpha, b, alpha]
-        for share in (0.4, 0.8)
-        for alpha, a, b in ((0.3, 5.0, 6.0), (0.4, 7.0, 8.0), (0.5, 9.0, 10.0))
-    ]
     return read(minimise(objective, starts))
 
 

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from groundup.errors import InputError
+from groundup.plan.laws import effective_tokens as effective_tokens  # local's callers have it here
+from groundup.plan.loss_surface import LossSurface
 
 SMALL_SCALE_RUNS = Path(__file__).parents[1] / "catalog" / "small_scale_runs.csv"
-
-REPETITION_SCALE = 15.387756  # R*_D of Muennighoff et al. 2023, appendix A
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,8 @@ class Coefficients:
 
     def loss(self, parameters: float, tokens: float) -> float:
         """Loss at N = ``parameters`` and D = ``tokens`` (effective ones, where text repeats)."""
-        size: float = self.a / parameters**self.alpha
-        data: float = self.b / (tokens + self.offset_tokens) ** self.beta
-        return self.irreducible + size + data
+        fresh = LossSurface(self.irreducible, self.a, self.alpha, self.b, self.beta)
+        return fresh.loss(parameters, tokens + self.offset_tokens)
 
 
 @dataclass(frozen=True)
@@ -95,19 +94,6 @@ def t_quantile_95(degrees_of_freedom: int) -> float:
         + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
         + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
     )
-
-
-def effective_tokens(tokens: float, unique_tokens: float) -> float:
-    """What ``tokens`` drawn from ``unique_tokens`` are worth in fresh ones.
-
-    D' = U (1 + R* (1 - exp(-R / R*))) with R = D/U - 1 repetitions (Muennighoff et al. 2023,
-    equation 5): four epochs are nearly as good as fresh text, forty add next to nothing.
-    """
-    if tokens <= unique_tokens:
-        return tokens
-    repetitions = tokens / unique_tokens - 1
-    worth = REPETITION_SCALE * -math.expm1(-repetitions / REPETITION_SCALE)
-    return unique_tokens * (1 + worth)
 
 
 def read_runs(path: Path = SMALL_SCALE_RUNS, family: str | None = None) -> list[Run]:

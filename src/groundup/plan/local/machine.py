@@ -42,6 +42,7 @@ class Machine:
     memory_bytes: int  # all that the device has
     base_memory_bytes: int  # a training process before it has a model
     steps: tuple[MeasuredStep, ...]
+    memory_bytes_per_second: float | None = None  # of a triad; older measurements lack it
 
 
 def read_machine(values: Mapping[str, Any]) -> Machine:
@@ -55,7 +56,8 @@ def read_machine(values: Mapping[str, Any]) -> Machine:
             MeasuredStep(**{name: step[name] for name in MeasuredStep.__dataclass_fields__})
             for step in values["steps"]
         )
-        fields = {name: values[name] for name in Machine.__dataclass_fields__}
+        optional = {"memory_bytes_per_second": None}
+        fields = {name: {**optional, **values}[name] for name in Machine.__dataclass_fields__}
     except KeyError as error:
         raise InputError(
             f"the measurements of this machine lack {error}",

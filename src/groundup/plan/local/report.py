@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from groundup.units import format_bytes, format_count, format_duration, format_money
+from groundup.units import (
+    format_bytes,
+    format_count,
+    format_duration,
+    format_flops,
+    format_money,
+)
 
 Table = tuple[str, list[str], list[list[str]]]  # title, columns, rows
 
@@ -17,6 +23,11 @@ QUANTITIES: dict[str, tuple[str, Callable[[float], str]]] = {
     "bits_per_byte": ("bits per byte", lambda value: f"{value:.3f}"),
     "cost_usd": ("cost of an equal cloud machine", format_money),
     "energy_kwh": ("energy (estimate)", lambda value: f"{value:.3g} kWh"),
+}
+
+CHECKED: dict[str, tuple[str, Callable[[float], str]]] = {
+    "seconds_per_step": ("one step", lambda value: f"{1000 * value:,.1f} ms"),
+    "peak_memory_bytes": ("peak memory", format_bytes),
 }
 
 
@@ -75,3 +86,35 @@ def _memory(plan: Mapping[str, Any]) -> Table:
 
 def _notes(plan: Mapping[str, Any]) -> Table:
     return "Notes", ["note"], [[note] for note in plan["notes"]]
+
+
+def measured_tables(found: Mapping[str, Any]) -> list[Table]:
+    """What was predicted of the planned model without measuring it, beside the measurement.
+
+    Args:
+        found: what `stages_measure.measure_plan` returns.
+    """
+    bandwidth = found["memory_bytes_per_second"]
+    title = (
+        f"Predicted beside measured: {found['n_layers']} layers × {found['d_model']} "
+        f"({format_count(found['parameters'])} parameters) on {found['device_name']}, "
+        f"{found['precision']}, {format_flops(found['matmul_flops_per_second'])}/s of matrix "
+        f"products, {'unknown' if bandwidth is None else format_bytes(bandwidth)}/s of memory"
+    )
+    rows, notes = [], []
+    for quantity, check in found["comparison"].items():
+        name, show = CHECKED[quantity]
+        planned = check["planned"]
+        rows.append(
+            [
+                name,
+                show(check["predicted"]),
+                "" if planned is None else show(planned),
+                show(check["measured"]),
+                f"{check['error']:+.1%}",
+            ]
+        )
+        notes.append([f"{name} is predicted from {check['basis']}"])
+    columns = ["quantity", "predicted unmeasured", "in the plan", "measured", "predicted off by"]
+    notes += [[note] for note in found["notes"]]
+    return [(title, columns, rows), ("Notes on the measurement", ["note"], notes)]
