@@ -17,7 +17,7 @@ SOURCE = Path(groundup.__file__).parent
 
 # The drawing of the house: the design's section 2, docs/architecture.md.
 FLOORS = (
-    {"errors", "units", "files", "progress", "section", "yaml12", "findings", "hardware"},
+    {"errors", "units", "files", "progress", "section", "yaml12", "findings", "hardware", "intervals"},
     {"artifacts", "tables", "charts", "track"},
     {"architecture", "data"},
     {"plan", "tokenizer"},
@@ -25,7 +25,7 @@ FLOORS = (
     {"train"},
     {"evaluate", "tune"},
     {"align"},
-    {"project", "stages", "stages_training", "search", "report", "serve", "api"},
+    {"project", "stages", "stages_training", "stages_measure", "search", "report", "serve", "api"},
     {"cli", "__main__"},
 )
 # Neighbours on one floor that may use each other, each by name; floor 0 is one room.
@@ -36,6 +36,8 @@ NEIGHBOURS = {
     ("stages", "report"),  # the last stage writes it
     ("stages", "stages_training"),  # its half that needs torch
     ("stages_training", "project"),
+    ("stages_measure", "project"),  # `plan --measure`, after the graph
+    ("stages_measure", "stages"),
     ("api", "project"),
     ("api", "stages"),
     ("__main__", "cli"),

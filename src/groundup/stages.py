@@ -553,6 +553,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
 TIMED = ("device", "precision", "attention", "n_threads")
 # Of what each kind writes: raise it when the same config would give something else.
 VERSIONS = {
-    "corpus": 1, "tokenizer": 1, "tokens": 1, "machine": 1, "plan": 1, "pretrain": 1,
+    "corpus": 1, "tokenizer": 1, "tokens": 1, "machine": 2, "plan": 1, "pretrain": 1,
     "evaluation": 2, "export": 1, "report": 2,
 }  # fmt: skip

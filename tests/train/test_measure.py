@@ -17,7 +17,8 @@ from groundup.train.measure import measure_machine
 
 MACHINE = {
     "device", "device_name", "n_threads", "precision", "float32_matmul_precision", "attention",
-    "matmul_flops_per_second", "memory_bytes", "base_memory_bytes", "steps",
+    "matmul_flops_per_second", "memory_bytes_per_second", "memory_bytes", "base_memory_bytes",
+    "steps",
 }  # fmt: skip
 STEP = {
     "n_layers", "d_model", "parameters", "non_embedding_parameters", "flops_per_token",
@@ -53,6 +54,7 @@ def quick(monkeypatch, capsys):
     monkeypatch.setattr(measure, "end_with", lambda parent: None)  # not the process of the tests
     monkeypatch.setattr(measure, "MEASURED_SECONDS", 0.01)
     monkeypatch.setattr(precision, "PROBE_SECONDS", 0.02)
+    monkeypatch.setattr(measure, "STREAM_BYTES", {"cpu": 2**20, "cuda": 2**20})
 
 
 def test_a_measurement_is_complete_and_plausible(tmp_path, quick, monkeypatch):
@@ -72,6 +74,9 @@ def test_a_measurement_is_complete_and_plausible(tmp_path, quick, monkeypatch):
     assert step["seconds_per_forward"] < step["seconds_per_step"]
     assert step["peak_memory_bytes"] < found["memory_bytes"]
     assert 0 < found["base_memory_bytes"] < found["memory_bytes"]
+    assert (
+        1e8 < found["memory_bytes_per_second"] < 1e13
+    )  # from an old phone's to beyond any cache's
     assert list(tmp_path.iterdir()) == []  # the trial checkpoint is gone
 
 
@@ -90,6 +95,21 @@ def test_the_forward_pass_that_is_timed_fits_where_a_training_step_does(
     )  # fmt: skip
     measure_machine(*wanted)
     assert shapes == [(2, 16)] * 4  # a batch of four rows, once to warm up and once timed
+
+
+def test_the_triad_counts_two_arrays_read_and_one_written(monkeypatch):
+    sizes = []
+
+    def seconds(work, device):
+        sizes.append(work().numel())
+        return 0.5
+
+    monkeypatch.setattr(precision, "best_seconds", seconds)
+    monkeypatch.setattr(measure, "STREAM_BYTES", {"cpu": 2**20})
+    assert measure.stream_bytes_per_second("cpu", 2**40) == 3 * 2**20 / 0.5
+    # of a small memory no more than three parts in 32
+    assert measure.stream_bytes_per_second("cpu", 2**20) == 3 * 2**15 / 0.5
+    assert sizes == [2**18, 2**13]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

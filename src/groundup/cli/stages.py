@@ -29,9 +29,17 @@ def tokenizer(**given: Any) -> int:
 
 @click.command()
 @project_options
-def plan(**given: Any) -> int:
-    """Measure this machine, choose model and steps for the budget, and predict the run."""
-    return _run_until("plan", **given)
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Then measure one step of the chosen model: predicted beside measured.",
+)
+def plan(measure: bool, **given: Any) -> int:
+    """Measure this machine, choose model and steps for the budget, and predict the run.
+
+    A plan is made once and kept; --measure leaves it as it is.
+    """
+    return _run_until("plan", measure=measure, **given)
 
 
 @click.command()
@@ -63,26 +71,42 @@ def report(**given: Any) -> int:
 
 
 def _run_until(
-    stage: str, *, project: str, config: str | None, overrides: tuple[str, ...], as_json: bool
+    stage: str,
+    *,
+    project: str,
+    config: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    measure: bool = False,
 ) -> int:
-    """Run what ``stage`` needs, then print its result."""
+    """Run what ``stage`` needs, then print its result; ``measure`` adds the model measured."""
     from groundup.cli.results import RESULTS
     from groundup.files import read_json
+    from groundup.plan.local.report import measured_tables
     from groundup.project import load_project
     from groundup.stages import run_project
-    from groundup.tables import print_json, print_tables
+    from groundup.tables import Table, print_json, print_tables
 
+    measured = {}
     with failure_as_json(as_json):
-        result = run_project(load_project(project, config, overrides), stage)
+        loaded = load_project(project, config, overrides)
+        result = run_project(loaded, stage)
+        if measure:
+            from groundup.stages_measure import measure_plan
+
+            measured = {"measured": measure_plan(loaded, anew=stage in result.skipped)}
     path = result.paths.get(stage)
     if as_json:
-        record = RESULTS[stage][0]
-        file = path / record if path and record else None
+        name = RESULTS[stage][0]
+        file = path / name if path and name else None
         found = read_json(file) if file and file.is_file() else None
-        print_json({**summary(result), "path": str(path) if path else None, "result": found})
+        record = {**summary(result), "path": str(path) if path else None, "result": found}
+        print_json({**record, **measured})
     else:
         tables = RESULTS[stage][1](path) if path else []
         print_tables(tables or [stage_table(result)])
+        for found in measured.values():
+            print_tables(Table(*table) for table in measured_tables(found))
         if path:
             click.echo(f"{stage}: {result.report if stage == 'report' else path}")
     return exit_code(result)

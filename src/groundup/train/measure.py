@@ -32,6 +32,9 @@ from groundup.units import format_bytes
 
 MEASURED_SECONDS = 2.5  # of timed steps per size, after the warm-up
 WARMUP_STEPS, LEAST_STEPS = 2, 3
+# Each of the three arrays of the triad: beyond any cache, or a share of a small memory.
+STREAM_BYTES = {"cpu": 2**27, "cuda": 2**30}
+STREAM_SHARE = 1 / 32
 ORPHAN_SECONDS = 0.5  # between two looks for the parent
 MORE_THAN_MEASURED = 10**6  # steps: the schedule is flat while we measure
 
@@ -98,8 +101,8 @@ def measure(message: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``device, device_name, n_threads, precision, float32_matmul_precision, attention,
-        matmul_flops_per_second, memory_bytes, bare_memory_bytes`` (a process before torch),
-        ``base_memory_bytes`` (before a model) and ``steps``: per model
+        matmul_flops_per_second, memory_bytes_per_second, memory_bytes, bare_memory_bytes`` (a
+        process before torch), ``base_memory_bytes`` (before a model) and ``steps``: per model
         ``n_layers, d_model, parameters, flops_per_token, tokens_per_step, seconds_per_step,
         seconds_per_forward, seconds_per_checkpoint, seconds_per_sample, peak_memory_bytes``.
     """
@@ -155,10 +158,13 @@ def measure(message: Mapping[str, Any]) -> dict[str, Any]:
         ("steps", "evaluate_every", "checkpoint_every", "sample_every"), MORE_THAN_MEASURED
     )
     settings = Settings(**{**wanted, **chosen, **endless})
+    total = total_memory_bytes(device)
+    bandwidth = stream_bytes_per_second(device, total)
+    if device == "cuda":
+        torch.cuda.empty_cache()  # else the arrays' room stays with the allocator
     reset_peak_memory(device)
     # On a GPU only what the allocator holds counts; without a model that is nothing.
     base = memory_bytes() if device == "cpu" else 0
-    total = total_memory_bytes(device)
     models = [
         model for model in models if expected_memory(model, settings, job, base) < total
     ] or refuse(total)
@@ -175,11 +181,31 @@ def measure(message: Mapping[str, Any]) -> dict[str, Any]:
         **chosen,
         "device_name": torch.cuda.get_device_name() if device == "cuda" else processor_name(),
         "matmul_flops_per_second": arithmetic.matmul_flops_per_second,
+        "memory_bytes_per_second": bandwidth,
         "memory_bytes": total,
         "bare_memory_bytes": bare,
         "base_memory_bytes": base,
         "steps": steps,
     }
+
+
+def stream_bytes_per_second(device: str, total_bytes: int) -> float:
+    """Bandwidth of memory by the triad a = b + s·c of STREAM (McCalpin 1995), bytes per second.
+
+    Two arrays are read and one is written; what a cache reads besides is not counted, as there.
+
+    Args:
+        device: "cpu" or "cuda".
+        total_bytes: of its memory.
+    """
+    import torch
+
+    from groundup.train.precision import best_seconds
+
+    n = int(min(STREAM_BYTES[device], STREAM_SHARE * total_bytes)) // 4
+    a, b, c = (torch.ones(n, device=device) for _ in range(3))
+    seconds = best_seconds(lambda: torch.add(b, c, alpha=3, out=a), device)
+    return 3 * 4 * n / seconds
 
 
 def measure_model(config: Any, settings: Any, sample_tokens: int, scratch: Path) -> dict[str, Any]:
