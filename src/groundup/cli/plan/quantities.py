@@ -1,0 +1,98 @@
+"""Options that planning commands share: shares, days, and chip-hours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from groundup.cli.options import COUNT
+
+if TYPE_CHECKING:
+    from groundup.tables import Table
+
+
+class Share(click.ParamType):  # type: ignore[type-arg]  # not generic in older clicks
+    """A share: ``30%`` or ``0.3``."""
+
+    name = "share"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it, or say how it is written."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        text = value.strip()
+        try:
+            return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            self.fail(f"{value!r} is no share; write it like 30% or 0.3", param, ctx)
+
+
+class Day(click.ParamType):  # type: ignore[type-arg]
+    """A day: ``2025-03-17``, or a month for its first day."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it, or say how it is written."""
+        from datetime import date
+
+        if isinstance(value, date):
+            return value
+        parts = value.split("-")
+        try:
+            if len(parts) not in (2, 3) or len(parts[0]) != 4:
+                raise ValueError
+            return date(int(parts[0]), int(parts[1]), int(parts[2]) if len(parts) > 2 else 1)
+        except ValueError:
+            self.fail(f"{value!r} is no date; write it like 2025-03-17 or 2025-03", param, ctx)
+
+
+SHARE, DAY = Share(), Day()
+
+hours_options = (
+    click.option("--gpu", "chip_name", required=True, metavar="CHIP", help="The chip."),
+    click.option("--chip-hours", type=COUNT, help="Chips × hours; or --n and --days."),
+    click.option("--n", type=COUNT, help="Chips."),
+    click.option("--days", type=float, help="Days that they work."),
+)
+
+
+def chip_hours_options(function: Any) -> Any:
+    """``--gpu CHIP --chip-hours H | --n N --days D``."""
+    for option in reversed(hours_options):
+        function = option(function)
+    return function
+
+
+def read_chip_hours(chip_hours: float | None, n: float | None, days: float | None) -> float:
+    """Chip-hours as given, or chips × days × 24.
+
+    Raises:
+        InputError: neither, both, or a number that is not positive.
+    """
+    from groundup.errors import InputError
+    from groundup.plan.limits import require_count, require_positive
+
+    if chip_hours is not None and n is None and days is None:
+        return require_positive(chip_hours, "chip-hours")
+    if chip_hours is None and n is not None and days is not None:
+        chips = require_count(int(n) if n == int(n) else n, "n")  # type: ignore[arg-type]
+        return chips * require_positive(days, "days") * 24
+    said = "said twice" if chip_hours is not None else "not said"
+    raise InputError(
+        f"the chip-hours are {said}",
+        where="chip-hours",
+        fix="give --chip-hours, or --n and --days",
+    )
+
+
+def notes_table(notes: Sequence[str], warnings: Sequence[str] = ()) -> Table:
+    """What to know before believing a result; warnings first."""
+    from groundup.tables import Table
+
+    rows = [[f"warning: {warning}"] for warning in warnings] + [[note] for note in notes]
+    return Table("Notes", ["note"], rows)
