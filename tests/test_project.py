@@ -57,7 +57,7 @@ def test_quantities_are_read_as_people_write_them(tmp_path: Path) -> None:
         ("modl: {}", "1: modl: unknown key; did you mean 'model'?"),
         ("learning_rate: 3",
          "1: learning_rate: unknown key; did you mean 'pretrain.learning_rate'?"),
-        ("folder: /tmp", "1: folder: unknown key; known keys are project, data, tokenizer"),
+        ("folder: /tmp", "1: folder: unknown key; known keys are project, decide, data, tokenizer"),
         ("pretrain:\n  learning_rate: fast", "2: pretrain.learning_rate: 'fast' is not a number"),
         ("pretrain:\n\n  learning_rate: 0", "3: pretrain.learning_rate: must be above 0, is 0"),
         ("pretrain: {learning_rate: .inf}",

@@ -18,6 +18,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from groundup.data.config import DataConfig
+from groundup.decide.config import DecideConfig
 from groundup.errors import ConfigError, StorageError
 from groundup.evaluate.config import EvaluateConfig
 from groundup.findings import check, shown
@@ -61,6 +62,7 @@ class ProjectFile(Section):
     """All that ``groundup.yaml`` may say. Every section and every value has a default."""
 
     project: ProjectSection = ProjectSection()
+    decide: DecideConfig = DecideConfig()
     data: DataConfig = DataConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     plan: PlanConfig = PlanConfig()
@@ -169,7 +171,10 @@ class _Schema(GenerateJsonSchema):
     def function_before_schema(
         self, schema: core_schema.BeforeValidatorFunctionSchema
     ) -> JsonSchemaValue:
-        return {"anyOf": [super().function_before_schema(schema), {"type": "string"}]}
+        made = super().function_before_schema(schema)
+        if schema["schema"]["type"] in ("model", "model-fields"):  # of a whole section
+            return made
+        return {"anyOf": [made, {"type": "string"}]}
 
     def generate(self, schema: core_schema.CoreSchema, mode: Any = "validation") -> JsonSchemaValue:
         """Move bounds that pydantic leaves beside the alternatives to the numbers they bound."""

@@ -1,0 +1,94 @@
+"""Who is tried: models behind OpenAI-compatible endpoints, bought or served on this machine.
+
+Addresses and keys come from environment variables, so that a file of candidates holds no secret.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from groundup.errors import ConfigError, StorageError
+from groundup.findings import check
+from groundup.section import Section
+from groundup.yaml12 import MAX_BYTES, dotted, read_yaml
+
+
+class Candidate(Section):
+    """One model at one endpoint."""
+
+    name: str = Field(pattern=r"^[^\x00-\x1f]{1,80}$")
+    """What the results call it."""
+    model: str
+    """What the endpoint calls it."""
+    base_url: str | None = None
+    """Address up to ``/v1``; null: from the environment variable ``base_url_env``."""
+    base_url_env: str = "OPENAI_BASE_URL"
+    """Environment variable with the address."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable with the key; a server on this machine may need none."""
+    usd_per_million_input: float | None = Field(None, ge=0)
+    """Price of a million input tokens; null: unknown."""
+    usd_per_million_output: float | None = Field(None, ge=0)
+    """Price of a million output tokens; null: unknown."""
+    requests_per_minute: float | None = Field(None, gt=0)
+    """Most requests begun in a minute; null: as many as are answered."""
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether both prices are known."""
+        return self.usd_per_million_input is not None and self.usd_per_million_output is not None
+
+    def usd(self, input_tokens: float, output_tokens: float) -> float | None:
+        """US dollars of so many tokens; None without prices."""
+        if self.usd_per_million_input is None or self.usd_per_million_output is None:
+            return None
+        return (
+            input_tokens * self.usd_per_million_input + output_tokens * self.usd_per_million_output
+        ) / 1e6
+
+
+class CandidateFile(Section):
+    """A file of candidates."""
+
+    candidates: list[Candidate] = Field(min_length=1)
+    """At least one; names differ."""
+
+
+def read_candidates(path: Path) -> list[Candidate]:
+    """The candidates of a YAML file.
+
+    Raises:
+        StorageError: it cannot be read.
+        ConfigError: everything that is wrong with it, each with its line.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise StorageError(f"cannot read it: {error.strerror}", where=str(path)) from error
+    document = read_yaml(data, str(path))
+    problems = list(document.problems)
+    raw = document.value if isinstance(document.value, dict) else {}
+    checked, findings = check(CandidateFile, raw)
+    for key, text in findings.items():
+        lines = [document.lines[key[:end]] for end in range(len(key), 0, -1)
+                 if key[:end] in document.lines]  # fmt: skip
+        problems.append(f"{path}:{lines[0] if lines else 1}: {dotted(key)}: {text}")
+    if problems or checked is None:
+        raise ConfigError("not a file of candidates", problems=tuple(problems))
+    require_names(checked.candidates)
+    return checked.candidates
+
+
+def require_names(candidates: list[Candidate]) -> None:
+    """Names are what results are told apart by.
+
+    Raises:
+        ConfigError: two candidates have one name.
+    """
+    names = [candidate.name for candidate in candidates]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"two candidates are called {', '.join(map(repr, twice))}")

@@ -1,0 +1,188 @@
+"""The user's own evaluation: JSONL of prompts with what is expected, or multiple choice.
+
+    {"prompt": "Capital of France?", "expected": "Paris"}            or a list of right answers
+    {"prompt": "2 + 2 = ?", "choices": ["3", "4"], "answer": "B"}    letter, place from 0, or text
+
+Answers are marked by rules that anyone can repeat: no model judges another.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from groundup.errors import ConfigError, InputError, StorageError
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+PLACE = "{question}"  # where a prompt file wants the question
+Match = Literal["exact", "contains", "number"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question."""
+
+    id: str
+    question: str
+    expected: tuple[str, ...]  # accepted answers; of multiple choice the right letter
+    choices: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The question as asked, choices included."""
+        if not self.choices:
+            return self.question
+        lines = [
+            f"{letter}. {choice}" for letter, choice in zip(LETTERS, self.choices, strict=False)
+        ]
+        return "\n".join([self.question, *lines, "Answer with one letter."])
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """An instruction to try; ``{question}`` in it is replaced, else the question follows it."""
+
+    name: str
+    text: str
+
+    def around(self, item: Item) -> str:
+        """What is asked of the model."""
+        if PLACE in self.text:
+            return self.text.replace(PLACE, item.text)
+        return f"{self.text.rstrip()}\n\n{item.text}" if self.text.strip() else item.text
+
+
+def read_items(path: Path) -> list[Item]:
+    """The items of a file.
+
+    Raises:
+        StorageError: it cannot be read.
+        ConfigError: lines that are no items, all named at once, or no line at all.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read it: {error.strerror}", where=str(path)) from error
+    items, problems = [], []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            item = _item(json.loads(line), number)
+        except (ValueError, RecursionError) as error:
+            problems.append(f"{path}:{number}: {error}")
+            continue
+        if item.id in seen:
+            problems.append(f"{path}:{number}: the id {item.id!r} is also on line {seen[item.id]}")
+        seen[item.id] = number
+        items.append(item)
+    if problems:
+        count = "1 line is" if len(problems) == 1 else f"{len(problems)} lines are"
+        raise ConfigError(f"{count} no evaluation items", problems=tuple(problems[:20]))
+    if not items:
+        raise InputError("the evaluation is empty", where=str(path))
+    return items
+
+
+def messages(prompt: Prompt, item: Item, shots: Sequence[Item]) -> list[dict[str, str]]:
+    """The chat: each shot as a turn that was answered well, then the question."""
+    turns = []
+    for shot in shots:
+        turns += [
+            {"role": "user", "content": prompt.around(shot)},
+            {"role": "assistant", "content": shot.expected[0]},
+        ]
+    return [*turns, {"role": "user", "content": prompt.around(item)}]
+
+
+def is_right(item: Item, reply: str, match: Match = "exact") -> bool:
+    """Whether ``reply`` is an accepted answer.
+
+    Args:
+        item: the question; of multiple choice the first letter that stands alone counts, or the
+            text of exactly one choice.
+        reply: of the model.
+        match: the whole reply (case, spaces, quotes and the last full stop aside), words within
+            it, or the last number in it.
+    """
+    if item.choices:
+        return _chosen(item, reply) == item.expected[0]
+    if match == "number":
+        found = _numbers(reply)
+        return bool(found) and any(found[-1:] == _numbers(text)[-1:] for text in item.expected)
+    plain = _plain(reply)
+    if match == "exact":
+        return any(plain == _plain(text) for text in item.expected)
+    return any(
+        re.search(rf"(?<!\w){re.escape(_plain(text))}(?!\w)", plain) is not None
+        for text in item.expected
+    )
+
+
+def _chosen(item: Item, reply: str) -> str | None:
+    letters, reply = LETTERS[: len(item.choices)], reply.strip()
+    for found in re.finditer(rf"(?<![\w'])([{letters}])(?![\w'])", reply):
+        # "A" is also a word: it counts before a mark, or where it ends the reply.
+        if found[1] != "A" or re.match(r"A(?:[.):,]|\W*$)", reply[found.start() :]):
+            return found[1]
+    plain = _plain(reply)
+    named = [n for n, choice in enumerate(item.choices) if _plain(choice) == plain]
+    return LETTERS[named[0]] if len(named) == 1 else None
+
+
+def _plain(text: str) -> str:
+    text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return text.strip("\"'`“”‘’").removesuffix(".").strip()
+
+
+def _numbers(text: str) -> list[float]:
+    found = re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
+    return [float(number.replace(",", "")) for number in found]
+
+
+def _item(found: Any, line: int) -> Item:
+    """One line as an item.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    if not isinstance(found, dict):
+        raise ValueError("not an object")
+    question = found.get("prompt", found.get("question"))
+    if not isinstance(question, str) or not question.strip():
+        raise ValueError('needs "prompt", a text')
+    name = str(found.get("id", f"line-{line}"))
+    if "choices" in found:
+        choices = found["choices"]
+        if not isinstance(choices, list) or not 2 <= len(choices) <= len(LETTERS):
+            raise ValueError('"choices" must be a list of 2 to 26 texts')
+        if not all(isinstance(choice, str) and choice.strip() for choice in choices):
+            raise ValueError('every one of "choices" must be a text')
+        return Item(name, question, (_letter(found.get("answer"), choices),), tuple(choices))
+    expected = found.get("expected", found.get("answer"))
+    accepted = expected if isinstance(expected, list) else [expected]
+    if isinstance(expected, bool) or not accepted:
+        raise ValueError('needs "expected", a text or a list of texts')
+    texts = tuple(
+        str(one) for one in accepted if isinstance(one, (str, int, float)) and str(one).strip()
+    )
+    if len(texts) < len(accepted):
+        raise ValueError('needs "expected", a text or a list of texts')
+    return Item(name, question, texts)
+
+
+def _letter(answer: Any, choices: Sequence[str]) -> str:
+    if type(answer) is int and 0 <= answer < len(choices):
+        return LETTERS[answer]
+    if isinstance(answer, str):
+        if answer in choices:
+            return LETTERS[choices.index(answer)]
+        if len(answer) == 1 and answer.upper() in LETTERS[: len(choices)]:
+            return answer.upper()
+    raise ValueError(f'"answer" is {answer!r}, which is none of the {len(choices)} choices')

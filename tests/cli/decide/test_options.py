@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import groundup
+
+NO_DATA_OUT = ("data_may_leave_org=no", "labelled_examples=5k", "needs_chat=yes",
+               "change_architecture_or_tokenizer=no")  # fmt: skip
+Capture = pytest.CaptureFixture[str]
+
+
+def test_the_ranking_as_json(capsys: Capture) -> None:
+    done = groundup(capsys, "decide", *NO_DATA_OUT, "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    first = found["ranking"][0]
+    assert first["option"] == "adapt"
+    assert isinstance(first["score"], int)
+    assert {"C07", "C16", "C18"} <= {reason["id"] for reason in first["reasons"]}
+    assert found["vetoes"][0]["option"] == "buy"
+    assert len(found["would_change"]) == 2
+    assert {"answer", "from", "to"} == set(found["would_change"][0]["changes"][0])
+    assert found["ranking"][2]["cost_usd"] is None  # the volume is not known
+
+
+def test_answers_from_a_file_and_the_command_line(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "answers.yaml"
+    file.write_text("params: 70B\nunique_tokens: 50B\n")
+    done = groundup(capsys, "decide", "--answers", file, "option_wanted=train", "--json")
+    assert done.code == 0, done.err
+    veto = json.loads(done.out)["vetoes"][0]
+    assert (veto["option"], veto["id"]) == ("train", "C24")
+    assert "0.2T" in veto["text"]
+
+
+def test_people_get_the_reasons(capsys: Capture) -> None:
+    done = groundup(capsys, "decide", *NO_DATA_OUT)
+    assert done.code == 0
+    for text in ("Buy, adapt or train", "fine-tuning with PEFT", "C16", "What would change it"):
+        assert text in done.out
+
+
+def test_the_files_are_written(tmp_path: Path, capsys: Capture) -> None:
+    done = groundup(capsys, "decide", "stage=prototype", "tokens_per_month=2B", "--output",
+                    tmp_path / "out")  # fmt: skip
+    assert done.code == 0, done.err
+    page = (tmp_path / "out" / "decide.html").read_text()
+    assert "Cost over 12 months" in page
+    record = json.loads((tmp_path / "out" / "decide.json").read_text())
+    assert record["ranking"][0]["option"] == "buy"
+    again = groundup(capsys, "decide", "--answers", tmp_path / "out" / "answers.yaml", "--json")
+    assert json.loads(again.out) == record
+
+
+def test_a_conversation_writes_answers_that_repeat_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\nyes\nq\n"))
+    done = groundup(capsys, "decide", "--interactive", "--output", tmp_path, "--json")
+    assert done.code == 0, done.err
+    assert "task_is_narrow" in done.err
+    found = json.loads(done.out)
+    again = groundup(capsys, "decide", "--answers", tmp_path / "answers.yaml", "--json")
+    assert json.loads(again.out) == found
+
+
+def test_a_conversation_does_not_overwrite_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    (tmp_path / "answers.yaml").write_text("stage: product\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("q\n"))
+    done = groundup(capsys, "decide", "--interactive", "--output", tmp_path)
+    assert done.code == 2
+    assert "--answers" in done.err
+    assert (tmp_path / "answers.yaml").read_text() == "stage: product\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "--interactive"),
+        (("--answers", "nowhere.yaml"), "nowhere.yaml"),
+        (("buget=5",), "did you mean 'budget'"),
+        (("budget=lots",), "lots"),
+        (("team_llm_skill=hihg",), "medium"),
+        (("edge_or_offline=yes", "option_wanted=buy"), "edge_or_offline"),
+        (("unique_tokens=1B", "proprietary_tokens=2B"), "proprietary_tokens"),
+        (("params=1e30", "unique_tokens=1B"), "params"),
+        (("chip=H1000",), "H100"),
+        (("api_model=gpt-99", "tokens_per_month=1B"), "gpt-4o"),
+        (("output_share=2",), "output_share"),
+        (("budget",), "budget"),
+    ],
+)
+def test_wrong_input_is_named(
+    arguments: tuple[str, ...], said: str, capsys: Capture, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    done = groundup(capsys, "decide", *arguments)
+    assert done.code == 2, done.out
+    assert said in done.err
+    assert "Traceback" not in done.err
+    assert "bug in groundup" not in done.err
+
+
+def test_models_lists_all_and_shortlists(capsys: Capture) -> None:
+    everything = json.loads(groundup(capsys, "decide", "models", "--json").out)
+    assert sum(one["in_slides"] for one in everything) == 14
+    assert "it is closed" in groundup(capsys, "decide", "models").out
+    fits = json.loads(
+        groundup(
+            capsys, "decide", "models", "--option", "adapt", "commercial_use=yes", "--json"
+        ).out
+    )
+    assert "llama" in {one["id"] for one in fits["adapt"]["ruled_out"]}
+    assert "Ruled out" in groundup(capsys, "decide", "models", "commercial_use=yes").out
+
+
+def test_models_refuses_wrong_answers(capsys: Capture) -> None:
+    done = groundup(capsys, "decide", "models", "licence=free")
+    assert done.code == 2
+    assert "licence" in done.err
+
+
+def test_techniques_side_by_side(capsys: Capture) -> None:
+    found = json.loads(groundup(capsys, "decide", "techniques", "--json").out)
+    assert len(found["techniques"]) == 8
+    assert {"prompt", "cache", "batch", "discount"} == {one["id"] for one in found["levers"]}
+    assert "RLHF" in groundup(capsys, "decide", "techniques").out
