@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from groundup.decide.candidates import Candidate
 from groundup.decide.ceiling import ceilings, rows
 from groundup.decide.examples import Item, Prompt
 from groundup.decide.trial import ANSWERS, Outcome, Settings, run_trial
+from groundup.decide.trial_candidates import TrialCandidate
 from groundup.errors import BudgetError, ConfigError, InputError, LockedError
 from groundup.files import lock
 from tests.decide.server import Chat, Server, serving
@@ -35,13 +35,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def ask(
     folder: Path,
-    candidate: Candidate | None = None,
+    candidate: TrialCandidate | None = None,
     settings: Settings | None = None,
     prompts: list[Prompt] = ALONE,
     shots: tuple[int, ...] = (0,),
     items: list[Item] = ITEMS,
 ) -> list[Outcome]:
-    candidate = candidate or Candidate(name="m", model="m")
+    candidate = candidate or TrialCandidate(name="m", model="m")
     return run_trial(items, [candidate], prompts, shots, settings or Settings(), folder)
 
 
@@ -88,7 +88,7 @@ def test_the_pause_a_server_names_holds_for_every_request(server: Server, tmp_pa
 
 
 def test_the_rate_limit_is_kept(server: Server, tmp_path: Path) -> None:
-    slow = Candidate(name="m", model="m", requests_per_minute=1200)
+    slow = TrialCandidate(name="m", model="m", requests_per_minute=1200)
     ask(tmp_path, slow)
     assert server.times[-1] - server.times[0] >= 11 * 60 / 1200 * 0.9
 
@@ -125,7 +125,7 @@ def test_one_refused_request_is_counted_and_the_rest_goes_on(
     assert (row.n, row.unanswered, row.quality) == (11, 1, 1)
 
 
-PRICED = Candidate(name="m", model="m", usd_per_million_input=1, usd_per_million_output=2)
+PRICED = TrialCandidate(name="m", model="m", usd_per_million_input=1, usd_per_million_output=2)
 
 
 def test_the_cap_is_never_passed(server: Server, tmp_path: Path) -> None:

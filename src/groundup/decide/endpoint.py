@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from groundup.decide.candidates import Candidate
+from groundup.decide.trial_candidates import TrialCandidate
 from groundup.errors import ConfigError, InputError, Interrupted
 
 LATER = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # asked again
@@ -99,7 +99,12 @@ class Endpoint:
     """
 
     def __init__(
-        self, candidate: Candidate, *, timeout_seconds: float, attempts: int, stop: threading.Event
+        self,
+        candidate: TrialCandidate,
+        *,
+        timeout_seconds: float,
+        attempts: int,
+        stop: threading.Event,
     ) -> None:
         self.candidate, self.attempts = candidate, attempts
         self.url = f"{base_url(candidate).rstrip('/')}/chat/completions"
@@ -190,7 +195,7 @@ class Endpoint:
         self.pace.sleep(pause)
 
 
-def base_url(candidate: Candidate) -> str:
+def base_url(candidate: TrialCandidate) -> str:
     """The candidate's address: as given, or from the environment variable it names.
 
     Raises:
@@ -220,7 +225,7 @@ def base_url(candidate: Candidate) -> str:
     return url
 
 
-def _headers(candidate: Candidate, url: str) -> dict[str, str]:
+def _headers(candidate: TrialCandidate, url: str) -> dict[str, str]:
     key = _api_key(candidate)
     if key is None and not _is_this_machine(urlsplit(url).hostname or ""):
         raise ConfigError(
@@ -236,7 +241,7 @@ def _headers(candidate: Candidate, url: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def _api_key(candidate: Candidate) -> str | None:
+def _api_key(candidate: TrialCandidate) -> str | None:
     return os.environ.get(candidate.api_key_env, "").strip() or None
 
 
@@ -301,7 +306,7 @@ def _retry_after(value: str) -> float | None:
     return min(seconds, 600.0) if seconds >= 0 else None
 
 
-def _advice(status: int, candidate: Candidate) -> str:
+def _advice(status: int, candidate: TrialCandidate) -> str:
     if status in (401, 403):
         return f"check the key in {candidate.api_key_env} and what it may use"
     if status == 404:

@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from groundup.decide.candidates import Candidate, require_names
 from groundup.decide.endpoint import Endpoint, RequestRefused, base_url
 from groundup.decide.examples import Item, Match, Prompt, is_right, messages
+from groundup.decide.trial_candidates import TrialCandidate, require_names
 from groundup.errors import BudgetError, ConfigError, GroundupError, InputError, Interrupted
 from groundup.files import fsync_folder, hash_json, lock, storage_errors
 from groundup.progress import progress
@@ -59,7 +59,7 @@ class Settings:
 class Try:
     """One candidate with one prompt and one number of shots."""
 
-    candidate: Candidate
+    candidate: TrialCandidate
     prompt: Prompt
     n_shots: int
 
@@ -68,7 +68,7 @@ class Try:
 class Request:
     """One question of one try, and its identity."""
 
-    candidate: Candidate
+    candidate: TrialCandidate
     chat: list[dict[str, str]]
     max_tokens: int
 
@@ -110,7 +110,7 @@ class Outcome:
 
 def run_trial(
     items: Sequence[Item],
-    candidates: Sequence[Candidate],
+    candidates: Sequence[TrialCandidate],
     prompts: Sequence[Prompt],
     shots: Sequence[int],
     settings: Settings,

@@ -39,7 +39,8 @@ def options(
     """Rank buying, adapting and training for your answers, with reasons and costs.
 
     Answers come from a file, from key=value on the command line, from a conversation, or without
-    any of these from the section `decide` of the groundup.yaml here; what is not known stays open. For example: groundup decide data_may_leave_org=no budget=$200k
+    any of these from the section `decide` of the groundup.yaml here; what is not known stays open.
+    For example: groundup decide data_may_leave_org=no budget=$200k
     """
     from groundup.decide.answers import load_answers
     from groundup.decide.options import decide

@@ -109,16 +109,14 @@ def trial(
     answer is kept as it comes; the same command goes on after an interruption and asks nothing
     twice.
     """
-    from groundup.decide.candidates import Candidate, read_candidates
     from groundup.decide.examples import read_items
     from groundup.decide.trial import Settings, run_trial
+    from groundup.decide.trial_candidates import named_candidate, read_candidates
     from groundup.decide.trial_report import print_trial, write_trial
     from groundup.errors import ConfigError
 
     candidates = read_candidates(candidate_file) if candidate_file else []
-    candidates += [
-        Candidate(name=name, model=name, requests_per_minute=requests_per_minute) for name in models
-    ]
+    candidates += [named_candidate(name, requests_per_minute) for name in models]
     if not candidates:
         raise ConfigError("nobody to try", fix="give --model NAME or --candidates FILE")
     outcomes = run_trial(

@@ -12,10 +12,11 @@ from pydantic import Field
 from groundup.errors import ConfigError, StorageError
 from groundup.findings import check
 from groundup.section import Section
+from groundup.tables import printable
 from groundup.yaml12 import MAX_BYTES, dotted, read_yaml
 
 
-class Candidate(Section):
+class TrialCandidate(Section):
     """One model at one endpoint."""
 
     name: str = Field(pattern=r"^[^\x00-\x1f]{1,80}$")
@@ -52,11 +53,11 @@ class Candidate(Section):
 class CandidateFile(Section):
     """A file of candidates."""
 
-    candidates: list[Candidate] = Field(min_length=1)
+    candidates: list[TrialCandidate] = Field(min_length=1)
     """At least one; names differ."""
 
 
-def read_candidates(path: Path) -> list[Candidate]:
+def read_candidates(path: Path) -> list[TrialCandidate]:
     """The candidates of a YAML file.
 
     Raises:
@@ -82,7 +83,21 @@ def read_candidates(path: Path) -> list[Candidate]:
     return checked.candidates
 
 
-def require_names(candidates: list[Candidate]) -> None:
+def named_candidate(name: str, requests_per_minute: float | None = None) -> TrialCandidate:
+    """The model ``name`` at the endpoint of the environment.
+
+    Raises:
+        ConfigError: a name or rate that cannot be.
+    """
+    values = {"name": name, "model": name, "requests_per_minute": requests_per_minute}
+    checked, findings = check(TrialCandidate, values)
+    if checked is None:
+        said = tuple(f"{dotted(key)}: {text}" for key, text in findings.items())
+        raise ConfigError(f"no candidate {printable(name)!r}", problems=said)
+    return checked
+
+
+def require_names(candidates: list[TrialCandidate]) -> None:
     """Names are what results are told apart by.
 
     Raises:
