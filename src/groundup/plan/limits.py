@@ -14,6 +14,8 @@ from groundup.units import format_count
 PARAMETERS = (1e3, 1e16)
 TOKENS = (1e3, 1e20)
 FLOPS = (1e7, 1e37)
+CHIPS = 10_000_000  # the largest clusters have some 1e5
+CONTEXT = 1_000_000_000  # tokens of a sequence; models read some 1e7
 
 
 def require_parameters(value: float, name: str = "params") -> float:
@@ -55,6 +57,29 @@ def require_count(value: int, name: str) -> int:
     if isinstance(value, bool) or value != int(value) or value < 1:
         raise InputError(f"{name} is {value}, but must be a whole number of at least 1", where=name)
     return int(value)
+
+
+def require_chips(value: int, name: str = "n_chips") -> int:
+    """``value``, a number of chips; see `require_count`.
+
+    Raises:
+        InputError: it is no whole number of at least 1, or absurd.
+    """
+    return _require_at_most(value, name, CHIPS)
+
+
+def require_context(value: int, name: str = "context_length") -> int:
+    """``value``, the tokens of a sequence; see `require_chips`."""
+    return _require_at_most(value, name, CONTEXT)
+
+
+def _require_at_most(value: int, name: str, most: int) -> int:
+    count = require_count(value, name)
+    if count > most:
+        raise InputError(
+            f"{name} is {format_count(count)}, more than can be planned ({most:,})", where=name
+        )
+    return count
 
 
 def _require(value: float, name: str, limits: tuple[float, float]) -> float:

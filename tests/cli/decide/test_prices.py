@@ -87,7 +87,7 @@ def test_owning_against_an_api(capsys: Capture) -> None:
     [
         (("prices", "--input-tokens", "-5"), "--input-tokens"),
         (("prices", "--input-tokens", "1e25"), "input_tokens"),
-        (("prices", "--discount", "30"), "--discount"),
+        (("prices", "--discount", "30"), "discount is 30"),
         (("prices", "--discount", "half"), "half"),
         (("prices", "--prompt-factor", "0.5"), "prompt"),
         (("ownership", "--cost-per-token", "1e-5"), "--train-cost"),

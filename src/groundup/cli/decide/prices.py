@@ -6,36 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundup.cli.options import COUNT, MONEY, json_option
+from groundup.cli.options import COUNT, MONEY, SHARE, json_option
 
 if TYPE_CHECKING:
     from groundup.decide.ownership import Ownership
     from groundup.decide.prices import Price, SlideRow
     from groundup.tables import Table
-
-
-class Share(click.ParamType):  # type: ignore[type-arg]  # not generic in older clicks
-    """A part of a whole: ``60%`` or ``0.6``."""
-
-    name = "share"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Read it, or say how it is written."""
-        if isinstance(value, float):
-            return value
-        text = str(value).strip()
-        try:
-            number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            self.fail(f"{value!r} is not a share; write 60% or 0.6", param, ctx)
-        if not -1 <= number <= 1:
-            self.fail(f"{value!r} is more than the whole; write 60% or 0.6", param, ctx)
-        return number
-
-
-SHARE = Share()
 
 
 @click.command()

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundup.cli.options import MONEY, json_option
+from groundup.cli.options import MONEY, SHARE, json_option
 from groundup.cli.plan.carbon import carbon as carbon  # its neighbour in the table of commands
 from groundup.cli.plan.quantities import (
     DAY,
-    SHARE,
     chip_hours_options,
     notes_table,
     read_chip_hours,

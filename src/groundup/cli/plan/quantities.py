@@ -1,4 +1,4 @@
-"""Options that planning commands share: shares, days, and chip-hours."""
+"""Options that planning commands share: days and chip-hours."""
 
 from __future__ import annotations
 
@@ -11,24 +11,6 @@ from groundup.cli.options import COUNT
 
 if TYPE_CHECKING:
     from groundup.tables import Table
-
-
-class Share(click.ParamType):  # type: ignore[type-arg]  # not generic in older clicks
-    """A share: ``30%`` or ``0.3``."""
-
-    name = "share"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Read it, or say how it is written."""
-        if isinstance(value, (int, float)):
-            return float(value)
-        text = value.strip()
-        try:
-            return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            self.fail(f"{value!r} is no share; write it like 30% or 0.3", param, ctx)
 
 
 class Day(click.ParamType):  # type: ignore[type-arg]
@@ -51,7 +33,7 @@ class Day(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is no date; write it like 2025-03-17 or 2025-03", param, ctx)
 
 
-SHARE, DAY = Share(), Day()
+DAY = Day()
 
 hours_options = (
     click.option("--gpu", "chip_name", required=True, metavar="CHIP", help="The chip."),

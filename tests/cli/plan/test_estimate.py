@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import groundup
+
+BUDGET = ("plan", "estimate", "--gpu", "H100-SXM", "--n", "64", "--usd", "200k")
+
+
+def test_a_budget_becomes_a_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    done = groundup(capsys, *BUDGET, "--output", tmp_path, "--json")
+    assert done.code == 0, done.err
+    record = json.loads(done.out)
+    assert record["predicted"]["cost_usd"] == pytest.approx(200e3)
+    assert record == json.loads((tmp_path / "plan.json").read_text())
+    page = (tmp_path / "plan.html").read_text()
+    assert "too small a model" in page  # the sides of the IsoFLOP minimum
+    assert "http://" not in page.replace("http://www.w3.org", "")[: page.index("<script")]
+
+
+def test_people_get_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    done = groundup(capsys, "plan", "estimate", "--gpu", "a100-80gb", "--n", 8, "--model",
+                    "gpt2-124m", "--tokens", "10B", "--date", "2025-06-01")  # fmt: skip
+    assert done.code == 0, done.err
+    assert "Plan: gpt2-124m (124M parameters) on 10B tokens, 8 x A100-SXM-80" in done.out
+    assert "chip-hours cost" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--gpu", "H100-SXM", "--n", "8"), "nothing says how much"),
+        (("--gpu", "H1000", "--n", "8", "--usd", "5k"), "H100"),
+        (("--gpu", "H100-SXM", "--n", "0", "--usd", "5k"), "n is 0"),
+        (("--gpu", "H100-SXM", "--n", "8", "--usd", "-5k"), "-5k"),
+        (("--gpu", "H100-SXM", "--n", "8", "--model", "llama-7", "--tokens", "1T"), "llama-7b"),
+        (("--gpu", "H100-SXM", "--n", "8", "--usd", "5k", "--mfu", "much"), "46%"),
+        (("--gpu", "H100-SXM", "--n", "8", "--usd", "5k", "--goodput", "0"), "goodput"),
+        (("--gpu", "H100-SXM", "--n", "8", "--usd", "1", "--model", "llama-7b", "--tokens", "1T"),
+         "it would buy"),
+        (("--gpu", "L4", "--n", "1", "--model", "llama-65b", "--tokens", "1T"), "L4"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_named(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], problem: str
+) -> None:
+    done = groundup(capsys, "plan", "estimate", *arguments)
+    assert done.code == 2
+    assert problem in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
