@@ -4,7 +4,7 @@ Each row is a command, where its answer stands in the JSON, the published value 
 may be. `pytest -rP tests/cli/test_acceptance.py` prints id, expected, got and error. Sources: S1
 Hoffmann et al. 2022 tables 3 and A3, Besiroglu et al. 2024, Kaplan et al. 2020, Muennighoff et al.
 2023, Sardana & Frankle 2024, Step Law, Llama 3; S2 released weights, Korthikanti et al. 2022, PaLM;
-S3 PTD-P (2104.04473), PaLM, Cerebras price list; S4 data sheets; S5 slides and blog; S6 model cards.
+S3 PTD-P (2104.04473), PaLM, Cerebras prices; S4 data sheets; S5 slides and blog; S6 model cards.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ ROWS: list[Row] = [
      ("tokens_ratio",), 2.84, 0.01),
     ("S1-22", "plan inference-optimal --like-params 30e9 --inference-tokens 1e13", ("saving",),
      0.28, 0.01),
-    ("S1-23", "plan hyperparameters --params 1e9 --tokens 1e11", ("learning_rate",), 1.632e-3, 0.01),
+    ("S1-23", "plan hyperparameters --params 1e9 --tokens 1e11", ("learning_rate",),
+     1.632e-3, 0.01),
     ("S1-23", "plan hyperparameters --params 1e9 --tokens 1e11", ("batch_tokens",), 1.108e6, 0.01),
     ("S1-25", "plan frontier --flops 3.8e25 --law llama3", TOKENS, 10.46e12, 0.01),
     *[(id, f"plan params {name}", ("parameters",), n, 0.0) for id, (name, n) in COUNTS.items()],
@@ -153,7 +154,7 @@ ROWS: list[Row] = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_a_published_row(capsys: pytest.CaptureFixture[str], row: Row) -> None:
-    _name, command, path, expected, tolerance = row
+    name, command, path, expected, tolerance = row
     done = groundup(capsys, *shlex.split(command), "--json")
     assert done.code == 0, done.err
     found = json.loads(done.out)
@@ -164,6 +165,7 @@ def test_a_published_row(capsys: pytest.CaptureFixture[str], row: Row) -> None:
             found = found[step]
         got = found
     error = got / expected - 1
+    print(f"{name:8} expected {expected:<14.6g} got {got:<14.6g} error {error:+.3%}")  # noqa: T201
     assert math.isfinite(got)
     assert abs(error) <= tolerance + 1e-12, command
 
@@ -182,6 +184,7 @@ def test_a_decision_of_the_papers_rules(capsys: pytest.CaptureFixture[str], id: 
     done = groundup(capsys, "decide", *answers.split(), "--json")
     assert done.code == 0, done.err
     first = json.loads(done.out)["ranking"][0]
+    print(f"{id:8} expected {option} got {first['option']}")  # noqa: T201
     assert first["option"] == option
     assert reasons <= {reason["id"] for reason in first["reasons"]}
 
