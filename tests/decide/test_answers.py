@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groundup.decide.answers import ask, load_answers, write_answers
+from groundup.decide.answers import ask, is_ours, load_answers, write_answers
 from groundup.decide.config import DecideConfig
 from groundup.errors import ConfigError
 
@@ -92,9 +92,9 @@ def test_a_conversation_keeps_each_answer_and_ends_when_told() -> None:
     found, said = asked("no", "", "yes", "q")
     assert found.task_is_narrow is False
     assert found.needs_chat is None
-    assert found.needs_full_generality is True
-    assert "1/" in said
-    assert "needs_frontier_quality" in said  # asked, and then left
+    assert found.needs_frontier_quality is True
+    assert "1/14" in said
+    assert "stage" in said  # asked, and then left
     assert "don't know" in said
 
 
@@ -119,3 +119,92 @@ def test_known_answers_are_kept_by_an_empty_line() -> None:
     found, said = asked("", "q", given=known)
     assert found.task_is_narrow is True
     assert "[yes]" in said
+
+
+def test_after_the_fourteen_that_matter_the_rest_is_offered() -> None:
+    """Planner field note, section 5: ask 14 fields."""
+    _, short = asked(*[""] * 14, "")
+    assert "more questions" in short
+    assert "14/14" in short
+    assert "needs_full_generality" not in short
+    found, whole = asked(*[""] * 14, "y", "yes", "q")
+    assert "needs_full_generality" in whole
+    assert found.needs_full_generality is True
+
+
+def test_a_contradiction_is_said_when_it_is_typed_and_not_kept() -> None:
+    known = DecideConfig(data_may_leave_org=False)
+    answers = [""] * 14 + ["y"] + [""] * (_place("option_wanted") - 1) + ["buy", "adapt", "q"]
+    found, said = asked(*answers, given=known)
+    assert "data_may_leave_org is no" in said
+    assert found.option_wanted == "adapt"
+
+
+def _place(name: str) -> int:
+    from groundup.decide.answers import MAIN
+
+    rest = [field for field in DecideConfig.model_fields if field not in MAIN]
+    return rest.index(name) + 1
+
+
+@pytest.mark.parametrize("typed_answer", ["soon: [", "a: b", "[1"])
+def test_a_wrong_answer_is_said_without_the_form_of_the_command_line(typed_answer: str) -> None:
+    _, said = asked(typed_answer, "q")
+    assert "override" not in said
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "value"),
+    [
+        ("output_share=30%", "output_share", 0.3),
+        ("growth_per_month=5%", "growth_per_month", 0.05),
+        ("discount_pct=30%", "discount_pct", 30),
+        ("discount_pct=30", "discount_pct", 30),
+    ],
+)
+def test_shares_may_be_written_with_a_percent_sign(override: str, name: str, value: float) -> None:
+    assert getattr(load_answers(None, [override]), name) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        "labelled_examples=1e25",
+        "unique_tokens=1e30",
+        "tokens_per_month=1e21",
+        "people_usd_per_month=1e300",
+        "budget=1e300",
+        "hardware_owned=1e12",
+        "deadline_months=1e9",
+        "output_share=half%",
+    ],
+)
+def test_an_absurd_amount_is_refused_by_name(absurd: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_answers(None, [absurd])
+    assert absurd.partition("=")[0] in str(caught.value)
+
+
+def test_a_whole_project_file_gives_its_section(tmp_path: Path) -> None:
+    file = tmp_path / "groundup.yaml"
+    file.write_text("project:\n  name: a\npretrain:\n  seed: 1\ndecide:\n  stage: product\n")
+    assert load_answers(file).stage == "product"
+    file.write_text("project:\n  name: a\npretrain:\n  seed: 1\n")
+    with pytest.raises(ConfigError, match="none is `decide`"):
+        load_answers(file)
+
+
+def test_answers_beside_a_section_of_answers_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("decide:\n  stage: product\nbudget: 5\n")
+    with pytest.raises(ConfigError, match="decide"):
+        load_answers(file)
+
+
+def test_only_files_we_wrote_are_ours(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "answers.yaml", tmp_path / "mine.yaml"
+    write_answers(ours, DecideConfig())
+    theirs.write_text("# my own words\nstage: product\n")
+    assert is_ours(ours)
+    assert not is_ours(theirs)
+    assert not is_ours(tmp_path / "none.yaml")

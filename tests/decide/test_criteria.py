@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from groundup.decide.config import DecideConfig
-from groundup.decide.criteria import evaluate, read_criteria
+from groundup.decide.criteria import Facts, evaluate, read_criteria
 from groundup.errors import InputError
 from groundup.plan.catalogs import read_rows
 
@@ -137,3 +137,33 @@ def test_a_wrong_row_is_named_and_never_executed(
     with pytest.raises(InputError, match=said) as caught:
         read_criteria()
     assert "criteria.csv:2" in str(caught.value)
+
+
+def test_much_text_counts_only_where_use_brings_more() -> None:
+    """C27 of the paper: lots of proprietary data and a continuous improvement loop."""
+    found, unanswered = evaluate(DecideConfig.model_validate({"proprietary_tokens": "2T"}))
+    assert "C27" not in {one.criterion.id for one in found}
+    missing = next(one for one in unanswered if one.id == "C27")
+    assert missing.field == "data_grows"
+    assert "use bring back data" in missing.question
+
+
+def test_a_small_model_is_compared_with_buying_as_a_small_model() -> None:
+    """C06 of a narrow task: a 340M model pays long before the 70B that was named."""
+    answers = {"params": "70B", "tokens_per_month": "5B"}
+    assert "C06" not in fired(answers)
+    assert "C06" in fired({**answers, "task_is_narrow": True})
+
+
+def test_the_least_and_the_most_are_said_once_where_they_look_the_same() -> None:
+    fired_by = evaluate(DecideConfig.model_validate({"unique_tokens": "1B"}))[0]
+    text = next(one.text for one in fired_by if one.criterion.id == "C24")
+    assert "need 0.144T tokens" in text
+
+
+def test_a_budget_for_one_run_but_no_retry_is_not_said_to_be_less_than_it() -> None:
+    plan = Facts(DecideConfig()).plan.usd.central
+    fired_by = evaluate(DecideConfig(budget=1.2 * plan))[0]
+    text = next(one.text for one in fired_by if one.criterion.id == "C22")
+    assert "does not cover training from scratch with its retries" in text
+    assert "people and hosting not counted" in text

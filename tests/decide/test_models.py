@@ -83,6 +83,31 @@ def test_data_that_may_not_leave_leaves_no_api() -> None:
     assert "gpt-4" in dropped
 
 
+def test_a_law_firm_with_8b_starts_from_llama_3() -> None:
+    kept, _ = short("adapt", params="8B", commercial_use="yes")
+    assert kept[0] == "llama-3"
+    assert "dolly-2" not in kept[:4]
+
+
+def test_the_best_models_are_not_the_small_ones() -> None:
+    kept, _ = short("buy", needs_frontier_quality="yes")
+    assert kept[0] == "claude-opus-5.5"
+    assert kept.index("gpt-6-sol") < kept.index("claude-haiku-5.5")
+
+
+def test_what_cannot_be_tuned_may_still_be_prompted() -> None:
+    kept, _ = short("buy", prompting_ceiling_measured="yes", labelled_examples=5000)
+    assert "gpt-6-sol" in kept
+    kept, dropped = short(
+        "buy",
+        prompting_ceiling_measured="yes",
+        labelled_examples=5000,
+        api_model="curie-fine-tuned",
+    )
+    assert "gpt-6-sol" in dropped
+    assert "gpt-6-sol" not in kept
+
+
 def test_training_starts_from_no_model() -> None:
     assert short("train") == ([], {})
 

@@ -3,9 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from groundup.decide.config import DecideConfig
 from groundup.decide.options import Decision, decide
+from groundup.decide.report import record
+from groundup.decide.techniques import LADDER, adapt_technique, ladder
 from groundup.errors import ConfigError, InputError
 
 
@@ -46,7 +50,8 @@ def test_a_new_tokenizer_much_text_money_and_experts_is_option_3() -> None:
     )
     assert (found.first.option, found.first.number) == ("train", 3)
     assert not found.vetoes
-    assert {"C25", "C27"} <= effects(found, "train").keys()
+    assert "C25" in effects(found, "train")
+    assert "data_grows" in dict(found.open_questions)
 
 
 @pytest.mark.parametrize("size", ["7B", "70B"])
@@ -116,7 +121,25 @@ def test_a_model_that_one_hosts_can_be_prompted_too() -> None:
     [
         ({"prompting_ceiling_measured": "no", "labelled_examples": 50_000}, "prompting"),
         ({"prompting_ceiling_measured": "yes", "labelled_examples": 5_000}, "peft"),
-        ({"prompting_ceiling_measured": "yes", "labelled_examples": 20}, "prompting"),
+        ({"prompting_ceiling_measured": "yes", "labelled_examples": 20}, "peft"),
+        ({"prompting_ceiling_measured": "yes"}, "peft"),
+        (
+            {
+                "prompting_ceiling_measured": "yes",
+                "unique_tokens": "1T",
+                "labelled_examples": 5_000,
+            },
+            "peft",
+        ),
+        (
+            {
+                "prompting_ceiling_measured": "yes",
+                "labelled_examples": 5_000,
+                "proprietary_tokens": "20B",
+            },
+            "peft",
+        ),
+        ({"prompting_ceiling_measured": "yes", "peft_ceiling_measured": "yes"}, "full-fine-tuning"),
         (
             {
                 "prompting_ceiling_measured": "yes",
@@ -129,7 +152,17 @@ def test_a_model_that_one_hosts_can_be_prompted_too() -> None:
             {
                 "prompting_ceiling_measured": "yes",
                 "peft_ceiling_measured": "yes",
+                "full_tuning_ceiling_measured": "yes",
                 "labelled_examples": 50_000,
+                "proprietary_tokens": "20B",
+            },
+            "continued-pre-training",
+        ),
+        (
+            {
+                "prompting_ceiling_measured": "yes",
+                "peft_ceiling_measured": "yes",
+                "labelled_examples": 5_000,
                 "proprietary_tokens": "20B",
             },
             "continued-pre-training",
@@ -262,3 +295,77 @@ def test_all_contradictions_are_said_at_once() -> None:
 def test_what_cannot_be_looked_up_is_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         decided(tokens_per_month="1B", unique_tokens="1B", **wrong)
+
+
+# --- the ladder, costs beside points, and what would change it ------------------------------------
+
+ANSWERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompting_ceiling_measured": st.booleans(),
+        "peft_ceiling_measured": st.booleans(),
+        "full_tuning_ceiling_measured": st.booleans(),
+        "labelled_examples": st.sampled_from([0, 20, 5_000, 50_000]),
+        "proprietary_tokens": st.sampled_from([0, 10**8, 2 * 10**10, "high"]),
+        "unique_tokens": st.just(10**12),
+    },
+)
+
+
+@given(ANSWERS)
+def test_exactly_one_rung_is_next_and_none_that_was_climbed(answers: dict[str, Any]) -> None:
+    asked = DecideConfig.model_validate(answers)
+    rungs = ladder(asked)
+    assert [one.technique for one in rungs] == list(LADDER)
+    assert [one.verdict for one in rungs].count("next") == 1
+    following = next(one for one in rungs if one.verdict == "next")
+    assert adapt_technique(asked, small_model=False) == following.technique
+    done = {"prompting": "prompting", "peft": "peft", "full-fine-tuning": "full_tuning"}
+    name = done.get(following.technique)
+    assert not (name and answers.get(f"{name}_ceiling_measured"))
+
+
+def test_where_nothing_is_left_the_ladder_says_what_is_missing() -> None:
+    rungs = ladder(DecideConfig(prompting_ceiling_measured=True, labelled_examples=20))
+    following = next(one for one in rungs if one.verdict == "next")
+    assert following.technique == "peft"
+    assert "label 80 more" in following.why
+
+
+def test_the_techniques_pros_and_cons_stand_with_each_option() -> None:
+    found = record(decided(stage="prototype"))
+    for one in found["ranking"]:
+        details = one["technique_details"]
+        assert {"name", "pros", "cons", "cost", "risk_mitigation"} == details.keys()
+        assert all(details.values())
+    assert "RLHF" in found["ranking"][0]["technique_details"]["risk_mitigation"]
+
+
+def test_an_option_beyond_the_budget_is_marked_and_what_it_buys_said() -> None:
+    """$45,000: half a year of buying's people and tokens."""
+    found = decided(budget="$45k", tokens_per_month="1")
+    over = {one.option: one.over_budget for one in found.ranking}
+    assert over == {"buy": True, "adapt": True, "train": True}
+    note = next(note for note in found.notes if note.startswith("buy costs"))
+    assert "$90,000 with people" in note
+    assert "pays for 6 of 12 months" in note or "pays for 5.9 of 12 months" in note
+
+
+@pytest.mark.parametrize("budget", [0, 1])
+def test_no_budget_at_all_is_said(budget: int) -> None:
+    found = decided(budget=budget, tokens_per_month="1B")
+    assert sum("more than the budget" in note for note in found.notes) == 3
+
+
+def test_a_rich_budget_is_beyond_nothing() -> None:
+    found = decided(budget="$20M", tokens_per_month="1B")
+    assert not any(one.over_budget for one in found.ranking)
+
+
+def test_a_cheaper_option_below_is_said_with_the_break_even() -> None:
+    found = decided(change_architecture_or_tokenizer="no", tokens_per_month="1B")
+    assert found.first.option == "adapt"
+    assert any("but buy costs less" in note for note in found.notes)
+    assert (found.break_even_tokens_per_month or 0) > 1e9
+    dear = decided(change_architecture_or_tokenizer="no", tokens_per_month="100B")
+    assert not any("costs less:" in note for note in dear.notes)

@@ -106,12 +106,27 @@ def test_growth_is_a_geometric_sum() -> None:
     assert volume_over(7.0, 12) == 84
 
 
-def test_the_curve_holds_both_costs() -> None:
-    curve = ownership(5e6, 8e-6, api_usd_per_token=2e-5).curve
-    assert curve[0].tokens < curve[-1].tokens
-    for point in curve:
-        assert point.own_usd == pytest.approx(5e6 + point.tokens * 8e-6)
-        assert point.api_usd == pytest.approx(point.tokens * 2e-5)
+@given(
+    train=st.floats(1e3, 1e9),
+    daily=st.floats(1e6, 1e12),
+    people=st.floats(0, 1e6),
+    horizon=st.none() | st.integers(1, 60),
+)
+def test_with_a_volume_the_tokens_are_those_of_the_days(
+    train: float, daily: float, people: float, horizon: int | None
+) -> None:
+    """One definition: what was bought by then costs what training, serving and people do."""
+    found = ownership(
+        train, 8e-6, api_usd_per_token=2e-5, tokens_per_day=daily, people_usd_per_month=people,
+        horizon_months=horizon,
+    )  # fmt: skip
+    days, tokens = found.api_break_even_days, found.api_break_even_tokens
+    assert (days is None) == (tokens is None)
+    if days is None or tokens is None:
+        return
+    assert tokens == pytest.approx(days * daily)
+    owning = train + tokens * 8e-6 + people * days / (365.25 / 12)
+    assert owning == pytest.approx(tokens * 2e-5, rel=1e-6)
 
 
 def test_decoding_one_sequence_reads_all_weights_for_each_token() -> None:
@@ -165,6 +180,13 @@ def test_a_served_token_costs_its_chip_seconds() -> None:
         ({"api_usd_per_token": 0}, "api_price_per_token"),
         ({"people_usd_per_month": -5}, "people_per_month"),
         ({"growth_per_month": -1}, "growth_per_month"),
+        ({"train_usd": 1e300}, "train_cost"),
+        ({"usd_per_token": 1e-300}, "cost_per_token"),
+        ({"api_usd_per_token": 1e300}, "api_price_per_token"),
+        ({"utilisation": 1e-300}, "utilisation"),
+        ({"tokens_per_response": 1e30}, "tokens_per_response"),
+        ({"responses_per_day": 1e19}, "responses_per_day"),
+        ({"people_usd_per_month": 1e300}, "people_per_month"),
     ],
 )
 def test_a_number_out_of_range_is_named(wrong: dict[str, float], name: str) -> None:

@@ -54,3 +54,7 @@ def __getattr__(name: str) -> Any:
 
     module, there = _LAZY[name]
     return getattr(importlib.import_module(f"groundup.decide.{module}"), there)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,8 +1,8 @@
 """The answers from a file, the command line or a person at a terminal, and their file.
 
 Everything wrong in a file is said at once, each with file, line and the name that was probably
-meant, as in the project file (`groundup.project`). The file may be flat or have one section
-``decide``.
+meant, as in the project file (`groundup.project`). The file may be flat or have a section
+``decide``, as a project file does.
 """
 
 from __future__ import annotations
@@ -13,24 +13,45 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from groundup.decide.config import DecideConfig
+from groundup.decide.config import DecideConfig, question
+from groundup.decide.contradictions import impossible
 from groundup.decide.criteria import read_criteria
-from groundup.errors import ConfigError, StorageError
+from groundup.decide.yaml_file import located, read_file
+from groundup.errors import ConfigError
 from groundup.files import write_atomic
 from groundup.findings import check, shown
-from groundup.yaml12 import MAX_BYTES, KeyPath, dotted, read_yaml
+from groundup.yaml12 import KeyPath, Yaml, dotted, read_yaml
 
 FILE_NAME = "answers.yaml"
 SECTION = "decide"
 HEAD = '# Answers for `groundup decide --answers FILE`; null is "don\'t know".\n'
+HOW_TO_BEGIN = "`groundup decide --interactive` asks and writes one"
 STOP, HELP = ("q", "quit"), ("?", "help")
+DONT_KNOW = "don't know"
+# What the paper's procedure asks first (planner field note, section 5); the rest is offered.
+MAIN = (
+    "task_is_narrow",
+    "needs_chat",
+    "needs_frontier_quality",
+    "stage",
+    "prompting_ceiling_measured",
+    "tokens_per_month",
+    "data_may_leave_org",
+    "edge_or_offline",
+    "unique_tokens",
+    "labelled_examples",
+    "change_architecture_or_tokenizer",
+    "team_llm_skill",
+    "budget",
+    "deadline_months",
+)
 
 
 def load_answers(file: Path | None, overrides: Sequence[str] = ()) -> DecideConfig:
     """Read and check answers.
 
     Args:
-        file: YAML, flat or with a section ``decide``; None: only the overrides.
+        file: YAML, flat or with a section ``decide`` (a project file); None: only the overrides.
         overrides: ``key=value``, the value read as YAML; they win over the file.
 
     Raises:
@@ -38,20 +59,40 @@ def load_answers(file: Path | None, overrides: Sequence[str] = ()) -> DecideConf
         StorageError: the file cannot be read.
     """
     raw: dict[str, Any] = {}
-    places: dict[str, str] = {}
-    problems: list[str] = []
+    document = Yaml(None, {}, ())
+    above: KeyPath = ()
     if file is not None:
-        raw, places, problems = _read_file(file)
+        document = read_file(file, missing_fix=HOW_TO_BEGIN)
+        raw, above = _section(document, file)
+    problems = list(document.problems)
+    overridden: dict[str, str] = {}
     for override in overrides:
-        problems += _apply(override, raw, places)
+        key, value, wrong = _read_override(override)
+        problems += [f"override {shown(override)}: {text}" for text in wrong]
+        if not wrong:
+            raw[key], overridden[key] = value, override
     answers, findings = check(DecideConfig, raw)
-    for key, text in findings.items():
-        place = places.get(str(key[0]), str(file)) if key else str(file)
-        problems.append(f"{place}: {dotted(key) + ': ' if key else ''}{text}")
+    in_file = {key: text for key, text in findings.items() if not key or key[0] not in overridden}
+    if file is not None:
+        problems += located(in_file, document, file, above)
+    problems += [
+        f"override {shown(overridden[str(key[0])])}: {dotted(key)}: {text}"
+        for key, text in findings.items()
+        if key not in in_file
+    ]
     if problems or answers is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ConfigError(f"{count} in the answers", problems=tuple(_by_line(problems)))
     return answers
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file was written by `write_answers`, so that it may be written again."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            return stream.readline() == HEAD.splitlines(keepends=True)[0]
+    except OSError:
+        return False
 
 
 def write_answers(path: Path, answers: DecideConfig) -> None:
@@ -61,9 +102,8 @@ def write_answers(path: Path, answers: DecideConfig) -> None:
         StorageError: the disk is full or the folder is not writable.
     """
     lines = [HEAD]
-    for name, one in DecideConfig.model_fields.items():
-        question = " ".join((one.description or "").split())
-        lines += [f"# {line}" for line in textwrap.wrap(question, 96)]
+    for name in DecideConfig.model_fields:
+        lines += [f"# {line}" for line in textwrap.wrap(question(name), 96)]
         lines += [f"{name}: {written(getattr(answers, name))}", ""]
     write_atomic(path, "\n".join(lines))
 
@@ -74,7 +114,7 @@ def ask(
     say: Callable[[str], None],
     keep: Callable[[DecideConfig], None],
 ) -> DecideConfig:
-    """Ask one question after the other; an empty line keeps what is known or leaves it open.
+    """Ask the questions that matter most, then offer the rest; an empty line leaves one as it is.
 
     Args:
         answers: what is known already; shown as the default.
@@ -85,36 +125,65 @@ def ask(
     Returns:
         all answers. ``q`` and the end of the input end the questions.
     """
-    known = {name: getattr(answers, name) for name in answers.model_fields_set}
-    names = list(DecideConfig.model_fields)
-    say(f"{len(names)} questions. Enter: don't know; ?: why it is asked; q: enough, decide now.")
+    rest = [name for name in DecideConfig.model_fields if name not in MAIN]
+    say(f"{len(MAIN)} questions. Enter: don't know; ?: why it is asked; q: enough, decide now.")
+    answers, go_on = _ask_each(MAIN, answers, read, say, keep)
+    if not go_on:
+        return answers
+    say(f"\nThat is what matters most. {len(rest)} more questions, for costs and fine points?")
+    say("  [no] ")
+    if read().strip().lower() in ("y", "yes"):
+        answers, _ = _ask_each(rest, answers, read, say, keep)
+    return answers
+
+
+def _ask_each(
+    names: Sequence[str],
+    answers: DecideConfig,
+    read: Callable[[], str],
+    say: Callable[[str], None],
+    keep: Callable[[DecideConfig], None],
+) -> tuple[DecideConfig, bool]:
+    """All answers, and whether the person goes on."""
     for number, name in enumerate(names, 1):
-        question = " ".join((DecideConfig.model_fields[name].description or "").split())
-        say(f"\n{number}/{len(names)} {name}: {question}")
+        say(f"\n{number}/{len(names)} {name}: {question(name)}")
         while True:
             now = getattr(answers, name)
-            shown_now = "don't know" if now is None else written(now)
-            say(f"  [{shown_now}] ")
+            say(f"  [{DONT_KNOW if now is None else written(now)}] ")
             line = read()
             text = line.strip()
             if not line or text.lower() in STOP:
-                return answers
+                return answers, False
             if text in HELP:
                 say(_why_asked(name))
                 continue
             if not text:
                 break
-            raw = dict(known)
-            wrong = _apply(f"{name}={text}", raw, {})
-            checked, findings = check(DecideConfig, raw) if not wrong else (None, {})
-            if checked is None:
-                said = [*wrong, *findings.values()]
-                say(f"  {'; '.join(said)}")
+            changed, wrong = _answered(answers, name, text)
+            if changed is None:
+                say(f"  {'; '.join(wrong)}")
                 continue
-            known, answers = raw, checked
+            answers = changed
             keep(answers)
             break
-    return answers
+    return answers, True
+
+
+def _answered(answers: DecideConfig, name: str, text: str) -> tuple[DecideConfig | None, list[str]]:
+    """The answers with one more, or what is wrong with it: alone, or beside the others."""
+    known = {key: getattr(answers, key) for key in answers.model_fields_set}
+    _, value, wrong = _read_override(f"{name}={text}")
+    if wrong:
+        return None, wrong
+    changed, findings = check(DecideConfig, {**known, name: value})
+    if changed is None:
+        return None, list(findings.values())
+    before = impossible(answers)
+    against = [said for said in impossible(changed) if said not in before]
+    if against:
+        ways = "answer otherwise, or press Enter to leave this one"
+        return None, [f"that cannot be: {said}" for said in against] + [ways]
+    return changed, []
 
 
 def written(value: Any) -> str:
@@ -140,51 +209,44 @@ def _why_asked(name: str) -> str:
     return "\n".join(found) or "  It is needed for the costs or the shortlist, not for the ranking."
 
 
-def _read_file(file: Path) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """The values, the place of each key, and what is refused of the YAML."""
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            "there is no such file of answers",
-            where=str(file),
-            fix="`groundup decide --interactive` asks and writes one",
-        ) from error
-    except OSError as error:
-        raise StorageError(f"cannot read it: {error.strerror}", where=str(file)) from error
-    document = read_yaml(data, str(file))
+def _section(document: Yaml, file: Path) -> tuple[dict[str, Any], KeyPath]:
+    """The answers in a file, flat or its section ``decide``, and where that stands.
+
+    Raises:
+        ConfigError: there are no answers in it.
+    """
     raw: Any = {} if document.value is None else document.value
-    above: KeyPath = ()
-    if isinstance(raw, dict) and list(raw) == [SECTION]:
-        raw, above = raw[SECTION] or {}, (SECTION,)
+    names = DecideConfig.model_fields
+    if isinstance(raw, dict) and SECTION in raw and not any(key in names for key in raw):
+        section = {} if raw[SECTION] is None else raw[SECTION]
+        if isinstance(section, dict):
+            return dict(section), (SECTION,)
+        raw = section
     if not isinstance(raw, dict):
         raise ConfigError(
             "answers are lines of `name: answer`",
             where=f"{file}:1",
             fix="for example `data_may_leave_org: no`",
         )
-    places = {
-        str(key): f"{file}:{document.lines[(*above, key)]}"
-        for key in raw
-        if (*above, key) in document.lines
-    }
-    return raw, places, list(document.problems)
+    if len(raw) > 1 and all(isinstance(value, dict) for value in raw.values()):
+        raise ConfigError(
+            f"a file of sections ({', '.join(map(str, raw))}), but none is `{SECTION}`",
+            where=str(file),
+            fix=f"write the answers below `{SECTION}:`",
+        )
+    return dict(raw), ()
 
 
-def _apply(override: str, raw: dict[str, Any], places: dict[str, str]) -> list[str]:
-    """Lay one ``key=value`` over ``raw``; what is wrong with its form."""
-    name = f"override {shown(override)}"
+def _read_override(override: str) -> tuple[str, Any, list[str]]:
+    """Key and value of ``key=value``, and what is wrong with its form."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        return [f"{name}: write it as key=value, for example budget=$20M"]
+        return "", None, ["write it as key=value, for example budget=$20M"]
     try:
-        document = read_yaml(text.encode("utf-8", "surrogatepass"), name)
+        document = read_yaml(text.encode("utf-8", "surrogatepass"), shown(text))
     except ConfigError as error:
-        return [f"{name}: {error.message}"]
-    raw[key.strip()] = document.value
-    places[key.strip()] = name
-    return list(document.problems)
+        return "", None, [error.message]
+    return key.strip(), document.value, list(document.problems)
 
 
 def _by_line(problems: Sequence[str]) -> list[str]:

@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from groundup.errors import InputError
 from groundup.plan.catalogs import VARIABLE, Row, read_catalog
 
 SHIPPED = Path(__file__).parent / "catalog"
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
+def cached(function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, computed once for its arguments (hashable) and the user's folder of tables."""
+    known: Callable[..., R] = cache(lambda folder, *args, **kwargs: function(*args, **kwargs))
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return known(os.environ.get(VARIABLE), *args, **kwargs)
+
+    return call
+
+
+@cached
 def rows(name: str, key: str | None = "id") -> tuple[Row, ...]:
     """The rows of one of decide's tables (see `plan.catalogs.read_catalog`), read once.
 
     Raises:
         InputError: a file that cannot be read as a table.
     """
-    return _read(name, key, os.environ.get(VARIABLE))
+    return tuple(read_catalog(name, key, SHIPPED))
 
 
+@cached
 def assumed(name: str, column: str = "value") -> float:
     """What the costs assume where nothing was answered (`catalog/assumptions.csv`).
 
@@ -33,7 +50,14 @@ def assumed(name: str, column: str = "value") -> float:
     raise InputError(f"there is no assumption {name!r}", where="assumptions.csv")
 
 
-@cache
-def _read(name: str, key: str | None, folder: str | None) -> tuple[Row, ...]:
-    """``folder`` is part of the key: another folder of the user's is another table."""
-    return tuple(read_catalog(name, key, SHIPPED))
+@cached
+def lever(name: str) -> float:
+    """The factor by which something lowers a bill (`catalog/levers.csv`).
+
+    Raises:
+        InputError: there is no such lever, or its factor is empty or no number.
+    """
+    for row in rows("levers"):
+        if row.text("id") == name:
+            return row.needed("factor")
+    raise InputError(f"there is no lever {name!r}", where="levers.csv")

@@ -7,9 +7,9 @@ written as such; amounts as ``$20M``, ``2T``, or roughly as low, medium, high.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from groundup.section import Section
 from groundup.units import Count, Money
@@ -19,6 +19,29 @@ LEVELS = ("low", "medium", "high")
 Skill = Literal["none", "low", "medium", "expert"]
 SKILLS = ("none", "low", "medium", "expert")
 UNKNOWN = ("", "?", "unknown", "don't know", "dont know", "do not know")
+
+# What is of this world; beyond it a number is a slip of the keyboard (as in `plan.limits`).
+MOST_TOKENS = 10**20
+MOST_EXAMPLES = 10**12
+MOST_CHIPS = 10**7
+MOST_USD = 1e15  # some ten times what the world earns in a year
+MOST_USD_A_PERSON = 1e8  # a month
+
+
+def _without_percent(value: Any, whole: float) -> Any:
+    """``30%`` as a part of ``whole``; anything else as it is."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip().removesuffix("%")) * whole / 100
+        except ValueError:
+            raise ValueError(f"{value!r} is no share; write it like 0.3 or 30%") from None
+    return value
+
+
+Tokens = Annotated[Count, Field(le=MOST_TOKENS)]
+Usd = Annotated[Money, Field(le=MOST_USD)]
+Share = Annotated[float, BeforeValidator(lambda value: _without_percent(value, 1))]
+Percent = Annotated[float, BeforeValidator(lambda value: _without_percent(value, 100))]
 
 
 class DecideConfig(Section):
@@ -39,16 +62,18 @@ class DecideConfig(Section):
     """Was it measured on your own test how far prompting gets, and is that too little?"""
     peft_ceiling_measured: bool | None = None
     """Was it measured how far PEFT gets, and is that too little?"""
+    full_tuning_ceiling_measured: bool | None = None
+    """Was it measured how far full fine-tuning gets, and is that too little?"""
 
-    tokens_per_month: Count | Level | None = None
+    tokens_per_month: Tokens | Level | None = None
     """Tokens read and written a month (`500M`), or low, medium, high."""
-    output_share: float | None = Field(None, ge=0, le=1)
-    """Share of those tokens that the model writes; null: a third, as in the slides."""
-    growth_per_month: float | None = Field(None, gt=-1, le=1)
-    """Growth of the volume from month to month: 0.05 is 5 %."""
+    output_share: Share | None = Field(None, ge=0, le=1)
+    """Share of those tokens that the model writes (`30%`); null: a third, as in the slides."""
+    growth_per_month: Share | None = Field(None, gt=-1, le=1)
+    """Growth of the volume from month to month: `5%` or 0.05."""
     horizon_months: int | None = Field(None, ge=1, le=600)
     """Months over which costs are added up; null: 12."""
-    latency_seconds: float | None = Field(None, gt=0)
+    latency_seconds: float | None = Field(None, gt=0, le=1e6)
     """Longest time a user may wait for one written token, in seconds."""
 
     data_may_leave_org: bool | None = None
@@ -57,13 +82,13 @@ class DecideConfig(Section):
     """Is the data regulated or sensitive, or is the place or latency of the model fixed?"""
     edge_or_offline: bool | None = None
     """Must it run at the edge or without a network?"""
-    unique_tokens: Count | None = None
+    unique_tokens: Tokens | None = None
     """Different tokens of text there are to train on, yours and public."""
-    proprietary_tokens: Count | Level | None = None
+    proprietary_tokens: Tokens | Level | None = None
     """Tokens of text that nobody else has (`2T`), or low, medium, high."""
     data_grows: bool | None = None
     """Does use bring back data that makes the model better?"""
-    labelled_examples: Count | None = None
+    labelled_examples: Count | None = Field(None, le=MOST_EXAMPLES)
     """Labelled examples of the task."""
     must_control_training_data: bool | None = None
     """Must you answer for every training text (quality, bias, toxicity)?"""
@@ -89,17 +114,17 @@ class DecideConfig(Section):
     """Would the core of your product depend on someone else's model?"""
     team_llm_skill: Skill | None = None
     """How well the team knows how to train language models: none, low, medium, expert."""
-    upfront_budget: Money | Level | None = None
+    upfront_budget: Usd | Level | None = None
     """US dollars before the first user (`$50k`), or low, medium, high."""
-    budget: Money | Level | None = None
+    budget: Usd | Level | None = None
     """US dollars in all (`$20M`), or low, medium, high."""
-    deadline_months: float | None = Field(None, ge=0)
+    deadline_months: float | None = Field(None, ge=0, le=1200)
     """Months until it must be in use."""
-    discount_pct: float | None = Field(None, ge=0, lt=100)
+    discount_pct: Percent | None = Field(None, ge=0, lt=100)
     """Discount on list prices that you have, in percent; null: none."""
-    people_usd_per_month: Money | None = None
+    people_usd_per_month: Money | None = Field(None, le=MOST_USD_A_PERSON)
     """US dollars a month for one person with overhead; null: see `catalog/assumptions.csv`."""
-    hardware_owned: Count | None = None
+    hardware_owned: Count | None = Field(None, le=MOST_CHIPS)
     """Chips of the kind `chip` that you own: their hours are not rented."""
     chip: str = "H100-SXM"
     """The chip to train and serve on (`groundup plan hardware` lists them)."""
@@ -118,3 +143,8 @@ class DecideConfig(Section):
             for key, value in values.items()
             if not (value is None and key in ("chip", "api_model"))  # null keeps their default
         }
+
+
+def question(name: str) -> str:
+    """What is asked for an answer, on one line."""
+    return " ".join((DecideConfig.model_fields[name].description or "").split())

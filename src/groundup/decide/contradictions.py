@@ -74,6 +74,8 @@ def doubtful(a: DecideConfig) -> list[str]:
         found.append(f"option_wanted is train, but team_llm_skill is {a.team_llm_skill}")
     if a.prompting_ceiling_measured is False and a.peft_ceiling_measured:
         found.append("peft_ceiling_measured is yes, but that of prompting was not measured")
+    if a.peft_ceiling_measured is False and a.full_tuning_ceiling_measured:
+        found.append("full_tuning_ceiling_measured is yes, but that of PEFT was not measured")
     if a.stage == "prototype" and a.option_wanted == "train":
         found.append("option_wanted is train, but stage is prototype")
     if a.edge_or_offline and a.needs_frontier_quality:

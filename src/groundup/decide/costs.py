@@ -1,48 +1,37 @@
 """What each option costs over the horizon: low, central and high, in US dollars.
 
-    buy    = tokens × price per token                                    + people
+    buy    = tokens × price per token (+ tuning at its price)            + people
     adapt  = tuning + hosting + people (+ human labels for RLHF)
-    train  = 6·N·D FLOPs ÷ (peak × MFU × goodput) × price + hosting + people (+ labels)
+    train  = training from scratch (`scratch`) + hosting + people (+ labels)
 
-Hosting pays for the chips that hold the model even when nobody asks, and for more of them when the
-volume needs it (`ownership.serving`). The band is that of prices and goodput: low is the lowest
-price seen of the chip (for an API: its batch price), high the list price, which is an upper bound;
-central is their geometric mean (for an API: the list price less the discount asked for). Whatever
-was not answered is taken from `catalog/assumptions.csv` and named.
+The band is that of prices and goodput (`scratch`); for an API low is its batch price, high the
+list price, central the list price less the discount asked for. Owned chips are one pool of hours
+an option: training spends it first, then hosting (`hosting`), the rest is rented. Whatever was not
+answered is taken from `catalog/assumptions.csv` and named.
 """
 
 from __future__ import annotations
 
-import math
-import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
-from groundup.decide.catalogs import assumed
-from groundup.decide.config import DecideConfig
-from groundup.decide.ownership import DAYS_PER_MONTH, Serving, serving, volume_over
-from groundup.decide.prices import find_price, usage_cost
-from groundup.decide.techniques import adapt_technique, field_tokens
-from groundup.errors import InputError
-from groundup.plan.catalogs import VARIABLE
-from groundup.plan.hardware import Chip, find_chip
-from groundup.plan.limits import require_parameters, require_tokens
+from groundup.decide.catalogs import assumed, cached, lever
+from groundup.decide.config import MOST_TOKENS, DecideConfig
+from groundup.decide.hosting import HOURS_PER_MONTH, Hosting, hosting
+from groundup.decide.ownership import volume_over
+from groundup.decide.prices import find_price, require_volume, usage_cost
+from groundup.decide.scratch import (
+    Band,
+    ScratchPlan,
+    hours_usd,
+    known_chip,
+    scratch_cost,
+    training_rate,
+)
+from groundup.decide.techniques import adapt_technique, buy_technique, own_text
+from groundup.plan.limits import require_parameters
 
-LAWS = ("chinchilla-1", "besiroglu")  # the default law of sizes, and the one of losses
-HOURS_PER_MONTH = DAYS_PER_MONTH * 24
-BATCH_PRICE = 0.5  # of a listed API price (catalog/levers.csv)
-
-
-@dataclass(frozen=True)
-class Band:
-    """A cost in US dollars."""
-
-    low: float
-    central: float
-    high: float
-
-    def __add__(self, other: Band) -> Band:
-        return Band(self.low + other.low, self.central + other.central, self.high + other.high)
+ONE_OFF = ("tuning", "training from scratch", "human labels for RLHF")  # lines paid once
 
 
 @dataclass(frozen=True)
@@ -59,78 +48,83 @@ class OptionCost:
         return sum((band for _, band in self.lines), Band(0, 0, 0))
 
 
-@dataclass(frozen=True)
-class ScratchPlan:
-    """A training run from scratch and its price."""
-
-    params: float
-    tokens: float
-    tokens_low: float  # by the laws in `LAWS`
-    tokens_high: float
-    flops: float
-    chip: str
-    chip_hours: Band
-    usd: Band
-
-
-@cache
-def needed_tokens(params: float) -> tuple[float, float, float]:
-    """Tokens for a compute-optimal model of that size: (default law, lowest, highest law).
+def option_costs(answers: DecideConfig, *, small_model: bool = False) -> dict[str, OptionCost]:
+    """Every option's cost over the horizon; ``small_model``: adapt means a small one.
 
     Raises:
-        InputError: an absurd size.
+        InputError: an unknown chip or API model, or a volume beyond this world.
     """
-    from groundup.plan.laws import frontier
+    months, volume = horizon(answers), monthly_tokens(answers)
+    size, chip, discount = model_params(answers), known_chip(answers.chip), discount_of(answers)
+    adapted = assumed("small_model_params") if small_model else size
+    missing = () if volume is not None else ("tokens_per_month",)
+    labels = (("human labels for RLHF", _annotation()),) if answers.needs_rlhf else ()
+    bought = (("API", _api(answers, volume)),) if volume is not None else ()
+    tuning, left = _tuning(answers, adapted, small_model=small_model)
+    plan = scratch_plan(answers)
+    _, left_by_training = hours_usd(plan.chip_hours, chip, discount, _owned(answers))
 
-    found = [frontier(params=require_parameters(params), law=law)[0].tokens for law in LAWS]
-    return found[0], min(found), max(found)
+    def hosted(params: float, owned: Band) -> Band:
+        hours = _hosting(answers, params).hours(volume or 0)
+        return hours_usd(Band(hours, hours, hours), chip, discount, owned)[0]
+
+    return {
+        "buy": OptionCost(
+            months, (*_api_tuning(answers), *bought, _people(answers, "buy")), missing
+        ),
+        "adapt": OptionCost(
+            months,
+            (
+                ("tuning", tuning),
+                ("hosting", hosted(adapted, left)),
+                _people(answers, "adapt"),
+                *labels,
+            ),
+            missing,
+        ),
+        "train": OptionCost(
+            months,
+            (
+                ("training from scratch", plan.usd),
+                ("hosting", hosted(size, left_by_training)),
+                _people(answers, "train"),
+                *labels,
+            ),
+            missing,
+        ),
+    }
 
 
-@cache
-def affordable(usd: float, chip: str, discount: float = 0.0) -> tuple[float, float]:
-    """The compute-optimal model that this much money trains: (parameters, tokens)."""
-    from groundup.plan.laws import frontier
+def break_even_per_month(answers: DecideConfig, *, small_model: bool = False) -> float | None:
+    """Tokens in the first month from which adapting costs no more than buying; None: never.
 
-    one = scratch_cost(1e9, 20e9, chip=chip, discount=discount)
-    flops = max(usd / one.usd.central * one.flops, 1e7)
-    point = frontier(flops=flops, law=LAWS[0])[0]
-    return point.params, point.tokens
-
-
-def scratch_cost(
-    params: float,
-    tokens: float | None = None,
-    *,
-    chip: str = "H100-SXM",
-    discount: float = 0.0,
-    owned_hours: float = 0.0,
-) -> ScratchPlan:
-    """One training run: 6·N·D FLOPs at a usual efficiency, at the chip's prices.
-
-    Args:
-        params: of the model.
-        tokens: it is trained on; None: what the default law gives.
-        chip: on which it is trained.
-        discount: share off the list price.
-        owned_hours: chip-hours that cost electricity only.
+    Central costs. The bill of buying grows with every token; that of hosting stands still while
+    the chips that hold the model have time left, then grows in one month after the other, and
+    faster where the owned hours are used up. Between these corners both are straight lines.
 
     Raises:
-        InputError: absurd sizes, an unknown chip, or one without a price.
+        InputError: an unknown chip or API model.
     """
-    require_parameters(params)
-    law, low, high = needed_tokens(params)
-    tokens = law if tokens is None else require_tokens(tokens)
-    kind = _chip(chip)
-    flops = 6 * params * tokens
-    rate = kind.peak(kind.training_precision) * assumed("mfu") * 3600
-    hours = Band(
-        flops / rate / assumed("goodput", "high"),
-        flops / rate / assumed("goodput"),
-        flops / rate / assumed("goodput", "low"),
-    )
-    return ScratchPlan(
-        params, tokens, low, high, flops, kind.id, hours, _hours(hours, kind, discount, owned_hours)
-    )
+    months, chip, discount = horizon(answers), known_chip(answers.chip), discount_of(answers)
+    size = assumed("small_model_params") if small_model else model_params(answers)
+    host = _hosting(answers, size)
+    tuning, left = _tuning(answers, size, small_model=small_model)
+    fixed = tuning.central + (_annotation().central if answers.needs_rlhf else 0)
+    fixed += _people(answers, "adapt")[1].central - _people(answers, "buy")[1].central
+    fixed -= sum(band.central for _, band in _api_tuning(answers))
+    price = find_price(answers.api_model).blend(output_share(answers)) * (1 - discount)
+    price *= volume_over(1.0, months, answers.growth_per_month or 0)
+
+    def gap(volume: float) -> float:
+        """What adapting costs more than buying."""
+        hours = host.hours(volume)
+        usd, _ = hours_usd(Band(hours, hours, hours), chip, discount, left)
+        return fixed + usd.central - volume * price
+
+    corners = host.corners()
+    used_up = _crossing(lambda volume: left.central - host.hours(volume), corners)
+    found = _crossing(gap, sorted({*corners, *([used_up] if used_up else [])}))
+    return found if found is not None and found <= MOST_TOKENS else None
 
 
 def monthly_tokens(answers: DecideConfig) -> float | None:
@@ -146,201 +140,126 @@ def model_params(answers: DecideConfig) -> float:
     return assumed("params") if answers.params is None else float(answers.params)
 
 
+def output_share(answers: DecideConfig) -> float:
+    """The share of tokens that the model writes, answered or assumed."""
+    given = answers.output_share
+    return assumed("output_share") if given is None else given
+
+
+def horizon(answers: DecideConfig) -> int:
+    """Months over which costs are added up."""
+    return answers.horizon_months or int(assumed("horizon_months"))
+
+
+def discount_of(answers: DecideConfig) -> float:
+    """Share off the list prices."""
+    return (answers.discount_pct or 0) / 100
+
+
+def owned_hours(answers: DecideConfig) -> float:
+    """Hours of owned chips over the horizon."""
+    return (answers.hardware_owned or 0) * HOURS_PER_MONTH * horizon(answers)
+
+
 def scratch_plan(answers: DecideConfig) -> ScratchPlan:
     """The run that training from scratch would be."""
-    return _scratch_plan(
+    return scratch_cost(
         model_params(answers),
         answers.tokens,
-        answers.chip,
-        (answers.discount_pct or 0) / 100,
-        (answers.hardware_owned or 0) * HOURS_PER_MONTH * _months(answers),
-        os.environ.get(VARIABLE),
+        chip=answers.chip,
+        discount=discount_of(answers),
+        owned_hours=owned_hours(answers),
     )
 
 
-def break_even_per_month(answers: DecideConfig) -> float | None:
-    """Tokens a month at which adapting and buying cost the same (central costs); None: never.
-
-    The chips that hold the model are paid anyway: up to what they can serve, a token costs nothing
-    more. Owned chips count as free of rent if they can hold the model.
-    """
-    chip, share, months = _chip(answers.chip), _output_share(answers), _months(answers)
-    discount, size = (answers.discount_pct or 0) / 100, model_params(answers)
-    price = find_price(answers.api_model).blend(share) * (1 - discount)
-    one, seconds = _serving(size, chip, share)
-    owned = (answers.hardware_owned or 0) >= one.n_chips
-    hourly = _electricity(chip) if owned else _chip_price(chip, discount).central
-    holding = one.n_chips * HOURS_PER_MONTH * months * hourly
-    own = seconds / 3600 * hourly
-    fixed = _tuning(answers, size).central + (_annotation().central if answers.needs_rlhf else 0)
-    fixed += _people(answers, "adapt")[1].central - _people(answers, "buy")[1].central
-    tokens = max(fixed + holding, 0) / price
-    if tokens * own > holding:  # more chips than those that hold it
-        if own >= price:
-            return None
-        tokens = fixed / (price - own)
-    return tokens / volume_over(1.0, months, answers.growth_per_month or 0)
-
-
-def option_costs(answers: DecideConfig, *, small_model: bool = False) -> dict[str, OptionCost]:
-    """Every option's cost over the horizon; ``small_model``: adapt means a small one.
-
-    Raises:
-        InputError: an unknown chip or API model.
-    """
-    months, volume = _months(answers), monthly_tokens(answers)
-    size = model_params(answers)
-    adapted = assumed("small_model_params") if small_model else size
-    missing = () if volume is not None else ("tokens_per_month",)
-    labels = (("human labels for RLHF", _annotation()),) if answers.needs_rlhf else ()
-    bought = (("API", _api(answers, volume)),) if volume is not None else ()
-    return {
-        "buy": OptionCost(months, (*bought, _people(answers, "buy")), missing),
-        "adapt": OptionCost(
-            months,
-            (
-                ("tuning", _tuning(answers, adapted, small_model=small_model)),
-                ("hosting", _hosting(answers, adapted, volume)),
-                _people(answers, "adapt"),
-                *labels,
-            ),
-            missing,
-        ),
-        "train": OptionCost(
-            months,
-            (
-                ("training from scratch", scratch_plan(answers).usd),
-                ("hosting", _hosting(answers, size, volume)),
-                _people(answers, "train"),
-                *labels,
-            ),
-            missing,
-        ),
-    }
-
-
-@cache
-def _scratch_plan(
-    params: float,
-    tokens: float | None,
-    chip: str,
-    discount: float,
-    owned_hours: float,
-    catalog: str | None,
-) -> ScratchPlan:
-    return scratch_cost(params, tokens, chip=chip, discount=discount, owned_hours=owned_hours)
-
-
-def _chip(name: str) -> Chip:
-    return _find_chip(name, os.environ.get(VARIABLE))
-
-
-@cache
-def _find_chip(name: str, catalog: str | None) -> Chip:
-    return find_chip(name)
-
-
-def _chip_price(chip: Chip, discount: float = 0.0) -> Band:
-    """US dollars an hour: the lowest seen, the geometric mean, the list price.
-
-    Raises:
-        InputError: no price is known.
-    """
-    listed = chip.usd_per_hour or chip.low_usd_per_hour
-    if not listed:
-        raise InputError(
-            f"no price of {chip.id} is known",
-            where="chip",
-            fix="name another chip, or add its price to a hardware.csv of yours",
-        )
-    low = min(chip.low_usd_per_hour or listed, listed)
-    off = 1 - discount
-    return Band(min(low, listed * off), math.sqrt(low * listed) * off, listed)
-
-
-def _hours(hours: Band, chip: Chip, discount: float, owned_hours: float) -> Band:
-    """The price of chip-hours: owned ones cost their electricity, the rest is rented."""
-    rent = _chip_price(chip, discount)
-    power = _electricity(chip)
-
-    def price(needed: float, hourly: float) -> float:
-        own = min(needed, owned_hours)
-        return own * power + (needed - own) * hourly
-
-    return Band(
-        price(hours.low, rent.low),
-        price(hours.central, rent.central),
-        price(hours.high, rent.high),
+def continued_tokens(answers: DecideConfig) -> float:
+    """Tokens of continued pre-training: text of one's own, up to a share of a run from scratch."""
+    return min(
+        float(own_text(answers) or 0), assumed("continued_share") * scratch_plan(answers).tokens
     )
 
 
-def _electricity(chip: Chip) -> float:
-    """US dollars an hour for the power of one chip."""
-    watts = (chip.watts or 0) * assumed("power_usage_effectiveness")
-    return watts / 1000 * assumed("usd_per_kwh")
+def _crossing(gap: Callable[[float], float], corners: Sequence[float]) -> float | None:
+    """Where ``gap``, straight between the corners, first falls to 0; None: it does not."""
+    before, value = 0.0, gap(0)
+    if value <= 0:
+        return 0.0
+    for corner in (*corners, 2 * corners[-1]):
+        then = gap(corner)
+        falling = (value - then) / (corner - before)
+        if then <= 0:
+            return before + value / falling
+        before, value = corner, then
+    return before + value / falling if falling > 0 else None
 
 
 def _api(answers: DecideConfig, volume: float) -> Band:
-    share = _output_share(answers)
-    tokens = volume_over(volume, _months(answers), answers.growth_per_month or 0)
+    share = output_share(answers)
+    tokens = volume_over(volume, horizon(answers), answers.growth_per_month or 0)
+    require_volume(tokens, "tokens_per_month, grown over the horizon,")
     bill = usage_cost(find_price(answers.api_model), tokens * (1 - share), tokens * share)
-    listed, off = bill.total_usd, 1 - (answers.discount_pct or 0) / 100
-    return Band(listed * off * BATCH_PRICE, listed * off, listed)
+    listed, off = bill.total_usd, 1 - discount_of(answers)
+    return Band(listed * off * lever("batch"), listed * off, listed)
 
 
-def _hosting(answers: DecideConfig, params: float, volume: float | None) -> Band:
-    """The chips that hold the model, month by month, or more where the volume needs them."""
-    chip, share, months = _chip(answers.chip), _output_share(answers), _months(answers)
-    one, seconds = _serving(params, chip, share)
-    tokens = volume_over(volume or 0, months, answers.growth_per_month or 0)
-    least = one.n_chips * HOURS_PER_MONTH * months
-    hours = max(least, tokens * seconds / 3600)
-    owned = (answers.hardware_owned or 0) * HOURS_PER_MONTH * months
-    return _hours(Band(hours, hours, hours), chip, (answers.discount_pct or 0) / 100, owned)
+def _api_tuning(answers: DecideConfig) -> tuple[tuple[str, Band], ...]:
+    """What the provider takes for tuning its model, where that is the technique."""
+    if buy_technique(answers) != "peft":
+        return ()
+    bill = usage_cost(find_price(answers.api_model), 0, 0, _example_tokens(answers))
+    listed, off = bill.training_usd, 1 - discount_of(answers)
+    return (("tuning", Band(listed * off, listed * off, listed)),)
 
 
-def _serving(params: float, chip: Chip, output_share: float) -> tuple[Serving, float]:
-    """The model on the chip, and paid chip-seconds for one token of all."""
-    batch, margin = int(assumed("serving_batch")), assumed("memory_margin")
-    one = serving(params, chip, batch=batch, memory_margin=margin)
-    seconds = (1 - output_share) * one.input_seconds + output_share * one.output_seconds
-    return one, seconds / assumed("serving_utilisation")
+def _hosting(answers: DecideConfig, params: float) -> Hosting:
+    growth = answers.growth_per_month or 0
+    return _hosting_of(params, answers.chip, output_share(answers), horizon(answers), growth)
 
 
-def _tuning(answers: DecideConfig, params: float, *, small_model: bool = False) -> Band:
-    """6·N FLOPs a token: the labelled examples by epochs, and once the text of the field.
+@cached
+def _hosting_of(params: float, chip: str, share: float, months: int, growth: float) -> Hosting:
+    return hosting(
+        require_parameters(params),
+        known_chip(chip),
+        output_share=share,
+        months=months,
+        growth_per_month=growth,
+    )
 
-    The text counts where the ladder says continued pre-training.
+
+def _tuning(answers: DecideConfig, params: float, *, small_model: bool) -> tuple[Band, Band]:
+    """6·N FLOPs a token: its price, and the owned hours that are left.
+
+    The labelled examples by epochs, and text of one's own where the ladder says continued
+    pre-training.
     """
-    per_example = assumed("tokens_per_example") * assumed("tuning_epochs")
-    tokens = (answers.labelled_examples or 0) * per_example
-    if adapt_technique(answers, small_model=small_model) == "continued-pre-training":
-        tokens += field_tokens(answers) or 0
-    chip = _chip(answers.chip)
-    rate = chip.peak(chip.training_precision) * assumed("mfu") * 3600
-    hours = 6 * params * tokens / rate / assumed("goodput")
-    return _hours(Band(hours, hours, hours), chip, (answers.discount_pct or 0) / 100, 0)
+    technique = adapt_technique(answers, small_model=small_model)
+    tokens = 0.0 if technique == "prompting" else _example_tokens(answers)
+    if technique == "continued-pre-training":
+        tokens += continued_tokens(answers)
+    chip = known_chip(answers.chip)
+    hours = 6 * params * tokens / training_rate(chip) / assumed("goodput")
+    return hours_usd(Band(hours, hours, hours), chip, discount_of(answers), _owned(answers))
+
+
+def _example_tokens(answers: DecideConfig) -> float:
+    """Tokens of the labelled examples, epochs counted."""
+    each = assumed("tokens_per_example") * assumed("tuning_epochs")
+    return (answers.labelled_examples or 0) * each
+
+
+def _owned(answers: DecideConfig) -> Band:
+    hours = owned_hours(answers)
+    return Band(hours, hours, hours)
 
 
 def _people(answers: DecideConfig, option: str) -> tuple[str, Band]:
-    usd = assumed(f"people_{option}") * _people_rate(answers) * _months(answers)
-    return "people", Band(usd, usd, usd)
-
-
-def _people_rate(answers: DecideConfig) -> float:
     given = answers.people_usd_per_month
-    return assumed("people_usd_per_month") if given is None else given
+    rate = assumed("people_usd_per_month") if given is None else given
+    usd = assumed(f"people_{option}") * rate * horizon(answers)
+    return "people", Band(usd, usd, usd)
 
 
 def _annotation() -> Band:
     usd = assumed("annotations") * assumed("usd_per_annotation")
     return Band(usd, usd, usd)
-
-
-def _months(answers: DecideConfig) -> int:
-    return answers.horizon_months or int(assumed("horizon_months"))
-
-
-def _output_share(answers: DecideConfig) -> float:
-    given = answers.output_share
-    return assumed("output_share") if given is None else given

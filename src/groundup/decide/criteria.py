@@ -9,24 +9,27 @@ question was not answered, and the criterion neither fires nor is counted agains
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from groundup.decide.catalogs import rows
+from groundup.decide.catalogs import cached, rows
 from groundup.decide.config import LEVELS, SKILLS, DecideConfig
 from groundup.decide.costs import (
-    ScratchPlan,
-    affordable,
     break_even_per_month,
+    discount_of,
     model_params,
     monthly_tokens,
+    owned_hours,
     scratch_plan,
 )
+from groundup.decide.scratch import ScratchPlan, affordable
+from groundup.decide.techniques import is_narrow
 from groundup.errors import InputError
 from groundup.units import format_count, format_money
 
 OPTIONS = {1: "buy", 2: "adapt", 3: "train"}
 VETO = "VETO"
+LEAST_BUDGET = 10.0  # US dollars; less trains nothing worth a name
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,10 @@ class Facts:
     @cached_property
     def break_even(self) -> float | None:
         """Tokens a month above which hosting beats the API."""
-        return break_even_per_month(self.answers)
+        return break_even_per_month(self.answers, small_model=bool(is_narrow(self.answers)))
 
 
+@cached
 def read_criteria() -> tuple[Criterion, ...]:
     """Every criterion, in the order of the table.
 
@@ -116,7 +120,12 @@ def evaluate(answers: DecideConfig) -> tuple[list[Fired], list[Criterion]]:
     facts, fired, open_questions = Facts(answers), [], []
     for criterion in read_criteria():
         holds, numbers = TESTS[criterion.test](facts, criterion)
-        if holds is None:
+        if holds is None and numbers:  # its own question was answered, another one was not
+            question = DecideConfig.model_fields[numbers].description or ""
+            open_questions.append(
+                replace(criterion, field=numbers, question=" ".join(question.split()))
+            )
+        elif holds is None:
             open_questions.append(criterion)
         elif holds:
             text = criterion.reason + (f" ({numbers})" if numbers else "")
@@ -124,7 +133,7 @@ def evaluate(answers: DecideConfig) -> tuple[list[Fired], list[Criterion]]:
     return fired, open_questions
 
 
-# --- the tests: (holds or None, the numbers in words) ---------------------------------------------
+# --- the tests: (holds, the numbers in words), or (None, the answer that is missing besides) ------
 
 Verdict = tuple[bool | None, str]
 
@@ -212,12 +221,10 @@ def _below_needed_tokens(facts: Facts, one: Criterion) -> Verdict:
     if unique is None:
         return None, ""
     plan = facts.plan
-    needs = (
-        f"{format_count(plan.tokens)}"
-        if facts.answers.tokens is not None
-        else f"{_tokens(plan.tokens_low)} to {_tokens(plan.tokens_high)}"
-    )
-    least = plan.tokens_low if facts.answers.tokens is None else plan.tokens
+    given = facts.answers.tokens is not None
+    least, most = (plan.tokens, plan.tokens) if given else (plan.tokens_low, plan.tokens_high)
+    ends = dict.fromkeys((_tokens(least), _tokens(most)))  # one where they look the same
+    needs = " to ".join(ends)
     return unique * epochs < least, (
         f"{format_count(plan.params)} parameters need {needs} tokens; {epochs:g} epochs of "
         f"{format_count(unique)} give {_tokens(unique * epochs)}"
@@ -242,15 +249,20 @@ def _below_plan_cost(facts: Facts, one: Criterion) -> Verdict:
     numbers = (
         f"{format_count(plan.params)} parameters on {format_count(plan.tokens)} tokens cost about "
         f"{format_money(plan.usd.central)} once, {format_money(plan.usd.central * once)} to "
-        f"{format_money(plan.usd.central * safe)} with retries; the budget is "
-        f"{format_money(budget)}"
+        f"{format_money(plan.usd.central * safe)} with retries, people and hosting not counted; "
+        f"the budget is {format_money(budget)}"
     )
-    if budget > 0:
-        discount = (facts.answers.discount_pct or 0) / 100
-        params, tokens = affordable(budget / once, facts.answers.chip, discount)
-        numbers += (
-            f", which would buy {format_count(params)} parameters on {format_count(tokens)} tokens"
+    if budget >= LEAST_BUDGET:
+        answers = facts.answers
+        params, tokens = affordable(
+            budget / once, answers.chip, discount_of(answers), owned_hours(answers)
         )
+        numbers += (
+            f", which would buy {format_count(params)} parameters on {format_count(tokens)} tokens,"
+            f" retries of {once:g} times counted"
+        )
+    else:
+        numbers += ", which buys no training"
     return True, numbers
 
 
@@ -259,22 +271,19 @@ def _large_proprietary(facts: Facts, one: Criterion) -> Verdict:
     tokens = facts.answers.proprietary_tokens
     if tokens is None:
         return None, ""
-    growing = facts.answers.data_grows is not False
     if isinstance(tokens, str):
-        return tokens == LEVELS[-1] and growing, f"answered: {tokens}"
-    enough = facts.plan.tokens / (one.value or 1)
-    return (
-        tokens >= enough and growing,
-        f"{format_count(tokens)} tokens; large is from {format_count(enough)}",
-    )
+        large, numbers = tokens == LEVELS[-1], f"answered: {tokens}"
+    else:
+        enough = facts.plan.tokens / (one.value or 1)
+        large = tokens >= enough
+        numbers = f"{format_count(tokens)} tokens; large is from {format_count(enough)}"
+    if large and facts.answers.data_grows is None:
+        return None, "data_grows"
+    return large and bool(facts.answers.data_grows), numbers
 
 
 def _narrow(facts: Facts, one: Criterion) -> Verdict:
-    answers = facts.answers
-    if answers.task_is_narrow is None:
-        return None, ""
-    general = answers.needs_chat or answers.needs_full_generality
-    return answers.task_is_narrow and not general, ""
+    return is_narrow(facts.answers), ""
 
 
 TESTS: dict[str, Callable[[Facts, Criterion], Verdict]] = {

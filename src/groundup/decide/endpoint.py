@@ -1,88 +1,93 @@
-"""One OpenAI-compatible endpoint, asked patiently: rate limits, retries, and no secret in a file.
+"""One OpenAI-compatible endpoint, asked patiently: rate limits, retries, dialects.
 
 A reply that says "later" (429, 408, 5xx), a dropped connection, a time-out and malformed JSON are
-asked again, after the pause the server names or one that doubles; what can never succeed (401, 403,
-404) ends the trial at once, and what the server finds wrong with one request (400, 413, 422) is
-recorded for that request. Keys come from the environment and are sent to nobody but the endpoint:
-in the clear only to this very machine.
+asked again, after the pause the server names or one that doubles. What can never succeed (401, 403,
+404) ends the candidate at once; what the server finds wrong with one request (400, 413, 422) is
+recorded for that request. A model that knows no ``max_tokens`` or no ``temperature`` (newer ones
+do not) is asked once more without, and from then on like that.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import os
+import asyncio
 import random
-import threading
+import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 
-from groundup.decide.trial_candidates import TrialCandidate
-from groundup.errors import ConfigError, InputError, Interrupted
+from groundup.decide.endpoint_address import chat_url, headers, without_key
+from groundup.decide.endpoint_replies import Reply, complaint, cut, read_reply, retry_after
+from groundup.decide.trial_candidates import LengthParameter, TrialCandidate
+from groundup.errors import InputError
+from groundup.progress import say
+from groundup.tables import printable
 
 LATER = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # asked again
 REFUSED = {400, 413, 422}  # this request alone is wrong
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 60.0
+WORTH_SAYING_SECONDS = 5.0  # a wait that somebody looking on should know of
 LARGEST_REPLY_BYTES = 8 * 2**20  # of one answer; a chat completion is kilobytes
 
 Message = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One answer, and what it took."""
-
-    text: str
-    input_tokens: int | None  # as the endpoint counts; None where it does not say
-    output_tokens: int | None
-    seconds: float  # of the attempt that succeeded, waiting for the rate limit left out
-    attempts: int
 
 
 class RequestRefused(Exception):
     """The endpoint will never answer this one request; the text says what it objected to."""
 
 
+@dataclass(frozen=True)
+class Dialect:
+    """How length and temperature are named."""
+
+    length: LengthParameter
+    temperature: float | None  # None: left out
+
+    def __str__(self) -> str:
+        known = (
+            "no temperature" if self.temperature is None else f"temperature {self.temperature:g}"
+        )
+        return f"{self.length} and {known}"
+
+    def body(self, max_tokens: int) -> dict[str, Any]:
+        """The fields of a request."""
+        found: dict[str, Any] = {self.length: max_tokens}
+        return found if self.temperature is None else found | {"temperature": self.temperature}
+
+    def without(self, said: str) -> Dialect | None:
+        """Another one, where a complaint names a parameter of this one."""
+        if re.search(rf"(?<!\w){self.length}(?!\w)", said):
+            other: LengthParameter = (
+                "max_completion_tokens" if self.length == "max_tokens" else "max_tokens"
+            )
+            return replace(self, length=other)
+        if self.temperature is not None and "temperature" in said:
+            return replace(self, temperature=None)
+        return None
+
+
 class Pace:
     """No more than so many requests a minute, and none while the server asks for a pause."""
 
-    def __init__(self, requests_per_minute: float | None, stop: threading.Event) -> None:
+    def __init__(self, requests_per_minute: float | None) -> None:
         self.interval = 60 / requests_per_minute if requests_per_minute else 0.0
-        self.stop, self.next, self.lock = stop, 0.0, threading.Lock()
+        self.next = 0.0
 
-    def wait(self) -> None:
-        """Wait for this request's turn.
+    async def wait(self) -> None:
+        """Wait for this request's turn."""
+        while (left := self.next - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+        self.next = time.monotonic() + self.interval
 
-        Raises:
-            Interrupted: the trial is being stopped.
-        """
-        while True:
-            with self.lock:
-                left = self.next - time.monotonic()
-                if left <= 0:
-                    self.next = time.monotonic() + self.interval
-                    break
-            self.sleep(left)
-        self.sleep(0)
-
-    def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float, name: str) -> None:
         """Let nobody begin within ``seconds``."""
-        with self.lock:
-            self.next = max(self.next, time.monotonic() + seconds)
-
-    def sleep(self, seconds: float) -> None:
-        """Sleep, unless the trial is stopped.
-
-        Raises:
-            Interrupted: it is.
-        """
-        if self.stop.wait(max(seconds, 0)):
-            raise Interrupted("the trial was stopped")
+        until = time.monotonic() + seconds
+        if seconds >= WORTH_SAYING_SECONDS and until > self.next + 1:
+            say(f"{name}: waiting {seconds:.0f} s, as the server asks")
+        self.next = max(self.next, until)
 
 
 class Endpoint:
@@ -90,31 +95,29 @@ class Endpoint:
 
     Args:
         candidate: where it is and what it is called there.
-        timeout_seconds: without a byte, after which an attempt is given up.
+        timeout_seconds: for a whole answer, after which an attempt is given up.
         attempts: of each request, the first one included.
-        stop: set when the trial is to end.
 
     Raises:
         ConfigError: no usable address, or no key in the environment variable it names.
     """
 
-    def __init__(
-        self,
-        candidate: TrialCandidate,
-        *,
-        timeout_seconds: float,
-        attempts: int,
-        stop: threading.Event,
-    ) -> None:
+    def __init__(self, candidate: TrialCandidate, *, timeout_seconds: float, attempts: int) -> None:
         self.candidate, self.attempts = candidate, attempts
-        self.url = f"{base_url(candidate).rstrip('/')}/chat/completions"
-        self.pace = Pace(candidate.requests_per_minute, stop)
-        self.client = httpx2.Client(
-            headers=_headers(candidate, self.url), timeout=httpx2.Timeout(timeout_seconds)
+        self.timeout_seconds = timeout_seconds
+        self.url = chat_url(candidate)
+        self.pace = Pace(candidate.requests_per_minute)
+        self.dialect = self.configured = Dialect(
+            candidate.max_tokens_parameter, candidate.temperature
+        )
+        self.client = httpx2.AsyncClient(
+            headers=headers(candidate),
+            timeout=None,  # one deadline for the whole attempt is kept in `_post`
+            limits=httpx2.Limits(max_connections=None),
         )
 
-    def ask(self, messages: Sequence[Message], *, max_tokens: int, key: str) -> Reply:
-        """The endpoint's answer to a chat, at temperature 0.
+    async def ask(self, messages: Sequence[Message], *, max_tokens: int, key: str) -> Reply:
+        """The endpoint's answer to a chat.
 
         Args:
             messages: with ``role`` and ``content``.
@@ -125,190 +128,121 @@ class Endpoint:
         Raises:
             RequestRefused: the endpoint objects to this request.
             InputError: it refuses all of them, or still fails after the last attempt.
-            Interrupted: the trial is being stopped.
         """
-        body = {
-            "model": self.candidate.model,
-            "messages": [dict(message) for message in messages],
-            "max_tokens": max_tokens,
-            "temperature": 0,
-        }
-        problem = ""
-        for attempt in range(1, self.attempts + 1):
-            self.pace.wait()
+        dialect, tried = self.dialect, {self.dialect}
+        attempt, problem = 0, ""
+        while attempt < self.attempts:
+            attempt += 1
+            await self.pace.wait()
+            body = {
+                "model": self.candidate.model,
+                "messages": [dict(message) for message in messages],
+                **dialect.body(max_tokens),
+            }
             begin = time.perf_counter()
             try:
-                status, headers, content = self._post(body, key)
-            except httpx2.TransportError as error:
-                problem = f"{type(error).__name__}: {error}"
-                self._back_off(attempt, {})
+                status, back, content = await self._post(body, self._key(key, dialect))
+            except TimeoutError:
+                problem = f"no whole answer within {self.timeout_seconds:g} s"
+                await self._back_off(attempt, {})
+                continue
+            except httpx2.RequestError as error:
+                problem = self._shown(f"{type(error).__name__}: {error}")
+                await self._back_off(attempt, {})
                 continue
             seconds = time.perf_counter() - begin
             if status == 200:
                 try:
-                    return _read(content, seconds, attempt)
+                    reply = read_reply(content, seconds, attempt)
                 except ValueError as error:
-                    problem = f"malformed answer: {error}"
-                    self._back_off(attempt, {})
+                    problem = self._shown(f"malformed answer: {error}")
+                    await self._back_off(attempt, {})
                     continue
-            problem = f"HTTP {status}: {_complaint(content)}"
+                if dialect != self.dialect:
+                    self.dialect = dialect
+                    say(f"{self.candidate.name}: asked with {dialect}, as the server wants it")
+                text = without_key(self.candidate, reply.text, is_reply=True)
+                return replace(reply, text=text)
+            said = complaint(content)
+            problem = self._shown(f"HTTP {status}: {said}" if said else f"HTTP {status}")
             if status in REFUSED:
-                raise RequestRefused(problem)
+                other = dialect.without(said)
+                if other is None or other in tried:
+                    raise RequestRefused(problem)
+                dialect, attempt = other, attempt - 1
+                tried.add(other)
+                continue
             if status not in LATER:
+                if 300 <= status < 400:
+                    problem = self._shown(f"HTTP {status}, a way to {back.get('location', '?')}")
                 raise InputError(
                     f"the endpoint of {self.candidate.name!r} refuses: {problem}",
                     where=self.url,
                     fix=_advice(status, self.candidate),
                 )
-            self._back_off(attempt, headers)
+            await self._back_off(attempt, back)
         raise InputError(
-            f"no answer from {self.candidate.name!r} after {self.attempts} attempts: {problem}",
+            f"no answer from {self.candidate.name!r} after {_times(self.attempts)}: {problem}",
             where=self.url,
             fix="the same command asks only what is not answered yet, when the endpoint is back",
         )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of the connections."""
-        self.client.close()
+        await self.client.aclose()
 
-    def _post(self, body: Mapping[str, Any], key: str) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and content; at most `LARGEST_REPLY_BYTES` are read."""
-        headers = {"Idempotency-Key": key}
-        with self.client.stream("POST", self.url, json=body, headers=headers) as response:
+    async def _post(
+        self, body: Mapping[str, Any], key: str
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and content; at most `LARGEST_REPLY_BYTES` are read.
+
+        Raises:
+            TimeoutError: not whole within the time, however it came.
+        """
+        told = {"Idempotency-Key": key}
+        async with (
+            asyncio.timeout(self.timeout_seconds),
+            self.client.stream("POST", self.url, json=body, headers=told) as response,
+        ):
             content = bytearray()
-            for chunk in response.iter_bytes():
+            async for chunk in response.aiter_bytes():
                 content += chunk
                 if len(content) > LARGEST_REPLY_BYTES:
                     break
             return response.status_code, response.headers, bytes(content)
 
-    def _back_off(self, attempt: int, headers: Mapping[str, str]) -> None:
+    def _key(self, key: str, dialect: Dialect) -> str:
+        """One key for one body: a server may keep what it said to a key."""
+        return key if dialect == self.configured else f"{key} {dialect}".replace(" ", "-")
+
+    async def _back_off(self, attempt: int, back: Mapping[str, str]) -> None:
         """Wait as long as the server says, or twice as long as the last time with some chance."""
         if attempt == self.attempts:
             return
-        pause = _retry_after(headers.get("retry-after", ""))
+        pause = retry_after(back.get("retry-after", ""))
         if pause is None:
             longest = min(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
             pause = longest * random.uniform(0.5, 1)
         else:
-            self.pace.pause(pause)  # its limit holds for every request of ours
-        self.pace.sleep(pause)
+            self.pace.pause(pause, self.candidate.name)  # holds for every request of ours
+        await asyncio.sleep(pause)
+
+    def _shown(self, text: str) -> str:
+        """In one line, without the key (which is taken out before the line is cut)."""
+        return cut(printable(without_key(self.candidate, " ".join(text.split()))))
 
 
-def base_url(candidate: TrialCandidate) -> str:
-    """The candidate's address: as given, or from the environment variable it names.
-
-    Raises:
-        ConfigError: there is none, it is no http address, or a key would travel in the clear.
-    """
-    where = f"candidate {candidate.name}"
-    url = candidate.base_url or os.environ.get(candidate.base_url_env, "")
-    if not url:
-        raise ConfigError(
-            f"no address for {candidate.name!r}: the variable {candidate.base_url_env} is not set",
-            where=where,
-            fix=f"export {candidate.base_url_env}=https://…/v1, or give the candidate a base_url",
-        )
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{url!r} is no http address", where=where, fix="write https://…/v1")
-    if parts.username or parts.password:
-        raise ConfigError(
-            "the address holds a password", where=where, fix="put the key into api_key_env"
-        )
-    if parts.scheme == "http" and _api_key(candidate) and not _is_this_machine(parts.hostname):
-        raise ConfigError(
-            f"the key of {candidate.name!r} would be sent unencrypted to {parts.hostname}",
-            where=where,
-            fix="use https://, or unset the key",
-        )
-    return url
-
-
-def _headers(candidate: TrialCandidate, url: str) -> dict[str, str]:
-    key = _api_key(candidate)
-    if key is None and not _is_this_machine(urlsplit(url).hostname or ""):
-        raise ConfigError(
-            f"no key for {candidate.name!r}: the variable {candidate.api_key_env} is not set",
-            where=f"candidate {candidate.name}",
-            fix=f"export {candidate.api_key_env}=…",
-        )
-    if key is not None and not (key.isascii() and key.isprintable()):
-        raise ConfigError(
-            f"the key in {candidate.api_key_env} holds characters that no header can carry",
-            where=f"candidate {candidate.name}",
-        )
-    return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def _api_key(candidate: TrialCandidate) -> str | None:
-    return os.environ.get(candidate.api_key_env, "").strip() or None
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _read(content: bytes, seconds: float, attempts: int) -> Reply:
-    """The answer in a chat completion.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        found = json.loads(content)
-        text = found["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-        raise ValueError(f"{type(error).__name__} {error}") from error
-    if text is None:  # a model may stop before its first word
-        text = ""
-    if not isinstance(text, str):
-        raise ValueError("its content is no text")
-    usage = found.get("usage")
-    counts = usage if isinstance(usage, dict) else {}
-    return Reply(
-        text,
-        _count(counts.get("prompt_tokens")),
-        _count(counts.get("completion_tokens")),
-        seconds,
-        attempts,
-    )
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
-
-
-def _complaint(content: bytes) -> str:
-    """What an error's body says, in one line."""
-    text = content.decode("utf-8", "replace")
-    try:
-        found = json.loads(text)
-        error = found.get("error", found)
-        text = str(error.get("message", error) if isinstance(error, dict) else error)
-    except (ValueError, AttributeError, RecursionError):
-        pass
-    text = " ".join(text.split())
-    return text if len(text) <= 200 else f"{text[:199]}…"
-
-
-def _retry_after(value: str) -> float | None:
-    """Seconds of a ``Retry-After`` header; None where there is none (or only a date)."""
-    try:
-        seconds = float(value)
-    except ValueError:
-        return None
-    return min(seconds, 600.0) if seconds >= 0 else None
+def _times(attempts: int) -> str:
+    return "1 attempt" if attempts == 1 else f"{attempts} attempts"
 
 
 def _advice(status: int, candidate: TrialCandidate) -> str:
     if status in (401, 403):
+        if candidate.api_key_env is None:
+            return "it wants a key: give the candidate an api_key_env"
         return f"check the key in {candidate.api_key_env} and what it may use"
     if status == 404:
         return f"check the address (it should end in /v1) and the model's name {candidate.model!r}"
+    if 300 <= status < 400:
+        return "give the address it leads to, if you trust it: a key is not sent after a redirect"
     return "the endpoint is no OpenAI-compatible one, or wants something else"

@@ -1,26 +1,22 @@
 """The user's own evaluation: JSONL of prompts with what is expected, or multiple choice.
 
-    {"prompt": "Capital of France?", "expected": "Paris"}            or a list of right answers
-    {"prompt": "2 + 2 = ?", "choices": ["3", "4"], "answer": "B"}    letter, place from 0, or text
-
-Answers are marked by rules that anyone can repeat: no model judges another.
+{"prompt": "Capital of France?", "expected": "Paris"}            or a list of right answers
+{"prompt": "2 + 2 = ?", "choices": ["3", "4"], "answer": "B"}    letter, place from 0, or text
 """
 
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from groundup.errors import ConfigError, InputError, StorageError
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 PLACE = "{question}"  # where a prompt file wants the question
-Match = Literal["exact", "contains", "number"]
 
 
 @dataclass(frozen=True)
@@ -101,51 +97,6 @@ def messages(prompt: Prompt, item: Item, shots: Sequence[Item]) -> list[dict[str
     return [*turns, {"role": "user", "content": prompt.around(item)}]
 
 
-def is_right(item: Item, reply: str, match: Match = "exact") -> bool:
-    """Whether ``reply`` is an accepted answer.
-
-    Args:
-        item: the question; of multiple choice the first letter that stands alone counts, or the
-            text of exactly one choice.
-        reply: of the model.
-        match: the whole reply (case, spaces, quotes and the last full stop aside), words within
-            it, or the last number in it.
-    """
-    if item.choices:
-        return _chosen(item, reply) == item.expected[0]
-    if match == "number":
-        found = _numbers(reply)
-        return bool(found) and any(found[-1:] == _numbers(text)[-1:] for text in item.expected)
-    plain = _plain(reply)
-    if match == "exact":
-        return any(plain == _plain(text) for text in item.expected)
-    return any(
-        re.search(rf"(?<!\w){re.escape(_plain(text))}(?!\w)", plain) is not None
-        for text in item.expected
-    )
-
-
-def _chosen(item: Item, reply: str) -> str | None:
-    letters, reply = LETTERS[: len(item.choices)], reply.strip()
-    for found in re.finditer(rf"(?<![\w'])([{letters}])(?![\w'])", reply):
-        # "A" is also a word: it counts before a mark, or where it ends the reply.
-        if found[1] != "A" or re.match(r"A(?:[.):,]|\W*$)", reply[found.start() :]):
-            return found[1]
-    plain = _plain(reply)
-    named = [n for n, choice in enumerate(item.choices) if _plain(choice) == plain]
-    return LETTERS[named[0]] if len(named) == 1 else None
-
-
-def _plain(text: str) -> str:
-    text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return text.strip("\"'`“”‘’").removesuffix(".").strip()
-
-
-def _numbers(text: str) -> list[float]:
-    found = re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
-    return [float(number.replace(",", "")) for number in found]
-
-
 def _item(found: Any, line: int) -> Item:
     """One line as an item.
 
@@ -154,6 +105,10 @@ def _item(found: Any, line: int) -> Item:
     """
     if not isinstance(found, dict):
         raise ValueError("not an object")
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a character (a lone surrogate), which cannot be sent") from None
     question = found.get("prompt", found.get("question"))
     if not isinstance(question, str) or not question.strip():
         raise ValueError('needs "prompt", a text')
@@ -164,25 +119,34 @@ def _item(found: Any, line: int) -> Item:
             raise ValueError('"choices" must be a list of 2 to 26 texts')
         if not all(isinstance(choice, str) and choice.strip() for choice in choices):
             raise ValueError('every one of "choices" must be a text')
+        if len({" ".join(choice.casefold().split()) for choice in choices}) < len(choices):
+            raise ValueError('two of "choices" are the same')
         return Item(name, question, (_letter(found.get("answer"), choices),), tuple(choices))
     expected = found.get("expected", found.get("answer"))
     accepted = expected if isinstance(expected, list) else [expected]
-    if isinstance(expected, bool) or not accepted:
+    if not accepted or not all(map(_is_answer, accepted)):
         raise ValueError('needs "expected", a text or a list of texts')
-    texts = tuple(
-        str(one) for one in accepted if isinstance(one, (str, int, float)) and str(one).strip()
-    )
-    if len(texts) < len(accepted):
-        raise ValueError('needs "expected", a text or a list of texts')
-    return Item(name, question, texts)
+    return Item(name, question, tuple(str(one) for one in accepted))
+
+
+def _is_answer(value: Any) -> bool:
+    """A text or a number; not ``true``, ``NaN`` or nothing."""
+    if isinstance(value, str):
+        return bool(value.strip())
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _letter(answer: Any, choices: Sequence[str]) -> str:
+    """The right choice's letter; what could mean two choices is refused."""
+    places = set()
     if type(answer) is int and 0 <= answer < len(choices):
-        return LETTERS[answer]
-    if isinstance(answer, str):
-        if answer in choices:
-            return LETTERS[choices.index(answer)]
-        if len(answer) == 1 and answer.upper() in LETTERS[: len(choices)]:
-            return answer.upper()
-    raise ValueError(f'"answer" is {answer!r}, which is none of the {len(choices)} choices')
+        places.add(answer)
+    if isinstance(answer, str) and len(answer) == 1 and answer.upper() in LETTERS[: len(choices)]:
+        places.add(LETTERS.index(answer.upper()))
+    if type(answer) in (int, str) and str(answer) in choices:
+        places.add(choices.index(str(answer)))
+    if len(places) > 1:
+        raise ValueError(f'"answer" is {answer!r}: the text of one choice and the place of another')
+    if not places:
+        raise ValueError(f'"answer" is {answer!r}, which is none of the {len(choices)} choices')
+    return LETTERS[places.pop()]

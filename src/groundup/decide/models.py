@@ -6,10 +6,13 @@ out, says why, and puts first what fits the option best.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from groundup.decide.catalogs import assumed, rows
 from groundup.decide.config import DecideConfig
+from groundup.decide.prices import price_book
+from groundup.decide.techniques import buy_technique
 from groundup.units import format_count
 
 BEYOND_SIZE = 2.0  # a candidate may be this many times the size asked for
@@ -120,8 +123,8 @@ def _ruled_out(one: Candidate, answers: DecideConfig, option: str, small_model: 
         return "no longer sold"
     if answers.commercial_use and one.commercial_use == "no":
         return f"not for commercial use: {one.licence}"
-    wanted = answers.prompting_ceiling_measured or option == "adapt"
-    if wanted and not one.fine_tunable:
+    tuned = option == "adapt" or buy_technique(answers) == "peft"
+    if tuned and not one.fine_tunable:
         return "no fine-tuning of it is known"
     generates = answers.needs_chat or answers.needs_full_generality
     if generates and not small_model and one.kind == "encoder":
@@ -135,16 +138,24 @@ def _ruled_out(one: Candidate, answers: DecideConfig, option: str, small_model: 
 def _rank(
     one: Candidate, option: str, small_model: bool, answers: DecideConfig
 ) -> tuple[float, ...]:
-    """Smaller is better: what groundup opens, the licence, the size, then the newest."""
+    """Smaller is better.
+
+    To buy: the newest, and of the best only the dearest, which sellers hold to be the best. To
+    adapt: the size asked for within a factor of 1.4, then 2.8 and so on; of these what groundup
+    opens, then the newest. A narrow task starts from the smallest encoder.
+    """
     size = one.params or 0
     if option == "buy":
-        return (-_year(one), -(one.quality_stars or 0), -(one.speed_stars or 0))
+        price = price_book().get(one.id)
+        dearest = -price.output_usd if price and answers.needs_frontier_quality else 0
+        return (dearest, -_year(one), -(one.quality_stars or 0), -(one.speed_stars or 0))
     licence = {"yes": 0, "conditions": 1, "no": 2}.get(one.commercial_use, 2)
     if small_model:
         return (one.kind != "encoder", licence, size)
     wanted = answers.params or assumed("params")
-    far = abs(size - wanted) / wanted
-    return (one.kind != "decoder", one.open_weights != "yes", licence, far, -_year(one))
+    far = round(abs(math.log2(size / wanted))) if size else 99
+    opened = {"yes": 0, "planned": 1}.get(one.importable, 2)
+    return (one.kind != "decoder", one.open_weights != "yes", far, opened, -_year(one), licence)
 
 
 def _why(one: Candidate) -> str:
@@ -152,7 +163,13 @@ def _why(one: Candidate) -> str:
     imports = {"yes": ", groundup opens it", "planned": ", import is planned"}.get(
         one.importable, ""
     )
-    return f"{size}, {one.licence}, {one.released}{imports}"
+    price = price_book().get(one.id)
+    listed = (
+        f", ${price.input_usd * 1e6:g} read and ${price.output_usd * 1e6:g} written a million"
+        if price
+        else ""
+    )
+    return f"{size}, {one.licence}, {one.released}{imports}{listed}"
 
 
 def _year(one: Candidate) -> float:

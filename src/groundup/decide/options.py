@@ -22,13 +22,14 @@ from dataclasses import dataclass, field
 
 from groundup.decide.config import DecideConfig
 from groundup.decide.contradictions import doubtful, require_consistent
-from groundup.decide.costs import Band, option_costs
+from groundup.decide.costs import break_even_per_month, option_costs
 from groundup.decide.criteria import OPTIONS, VETO, Criterion, evaluate
 from groundup.decide.models import Choice, shortlist
 from groundup.decide.notes import decision_notes
 from groundup.decide.ranking import Reason, is_small_model, rank
+from groundup.decide.scratch import Band
 from groundup.decide.sensitivity import Change, would_change
-from groundup.decide.techniques import Rung, ladder
+from groundup.decide.techniques import Rung, Technique, ladder, techniques
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,12 @@ class Option:
     option: str  # buy, adapt, train
     number: int  # 1, 2, 3 as in the paper
     technique: str  # an id of the technique table
+    details: Technique  # its pros, cons, cost and risk
     score: int
     reasons: tuple[Reason, ...]
     vetoed_by: tuple[str, ...]
     cost_usd: dict[str, float] | None  # low, central, high; None where the volume is not known
+    over_budget: bool | None  # the central cost; None where budget or cost is no number
     cost_lines: tuple[tuple[str, Band], ...]
     shortlist: tuple[Choice, ...]
 
@@ -68,6 +71,7 @@ class Decision:
     notes: tuple[str, ...]
     contradictions: tuple[str, ...]
     horizon_months: int
+    break_even_tokens_per_month: float | None  # above it adapting costs less than buying
     dropped: tuple[Choice, ...] = field(default=())  # candidates ruled out for the first option
 
     @property
@@ -92,7 +96,7 @@ def decide(answers: DecideConfig, *, sensitivity: bool = True) -> Decision:
     standings = rank(answers, fired)
     small = is_small_model(fired)
     costs = option_costs(answers, small_model=small)
-    ranking = []
+    ranking, table, budget = [], techniques(), answers.budget
     for one in standings:
         cost = costs[one.option]
         total = cost.total
@@ -103,6 +107,7 @@ def decide(answers: DecideConfig, *, sensitivity: bool = True) -> Decision:
                 option=one.option,
                 number=one.number,
                 technique=one.technique,
+                details=table[one.technique],
                 score=one.score,
                 reasons=one.reasons,
                 vetoed_by=one.vetoed_by,
@@ -110,6 +115,9 @@ def decide(answers: DecideConfig, *, sensitivity: bool = True) -> Decision:
                     {"low": total.low, "central": total.central, "high": total.high}
                     if known
                     else None
+                ),
+                over_budget=(
+                    total.central > budget if known and isinstance(budget, float) else None
                 ),
                 cost_lines=cost.lines,
                 shortlist=tuple(kept),
@@ -126,9 +134,10 @@ def decide(answers: DecideConfig, *, sensitivity: bool = True) -> Decision:
         would_change=would_change(answers) if sensitivity else (),
         ladder=tuple(ladder(answers)),
         open_questions=_open_questions(unanswered),
-        notes=decision_notes(answers, fired, standings),
+        notes=decision_notes(answers, fired, standings, costs),
         contradictions=tuple(doubtful(answers)),
         horizon_months=costs["buy"].months,
+        break_even_tokens_per_month=break_even_per_month(answers, small_model=small),
         dropped=tuple(shortlist(answers, first, small_model=small)[1]),
     )
 

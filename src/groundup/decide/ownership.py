@@ -3,8 +3,9 @@
     own(V)  = training + people · months + V · c          c: own marginal cost of a token
     api(V)  = V · p
     use has cost as much as training after    training ÷ c            tokens
-    owning beats buying beyond    (training + people · months) ÷ (p − c)    tokens, never if c ≥ p
-    at a volume of v a day after   training ÷ (v · (p − c) − people a day)   days, never if ≤ 0
+    owning has paid, at a volume of v a day, after d = training ÷ (v · (p − c) − people a day) days
+    and d · v tokens, never if ≤ 0; without a volume the people of the horizon are paid whatever
+    comes: (training + people · months) ÷ (p − c) tokens, never if c ≥ p
 
 The example of the blog: $5M of training, tokens sold at $2e-5 with a margin of 60 %, so c = 8e-6
 and 625e9 tokens. At 300 tokens a response that is 2.083e9 responses, 20.8 days at 1e8 a day; the
@@ -31,7 +32,11 @@ from groundup.plan.limits import require_count, require_parameters, require_posi
 DAYS_PER_MONTH = 365.25 / 12
 TOKENS_PER_RESPONSE = 300  # the blog's example
 BITS = (16, 8, 4)
-CURVE_POINTS = 41
+# What is of this world; beyond it a number is a slip of the keyboard (as in `plan.limits`).
+MOST_USD = 1e15
+TOKEN_USD = (1e-15, 1e3)
+MOST_RESPONSE_TOKENS = 1e9
+LEAST_UTILISATION = 1e-4
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,6 @@ class Serving:
     input_seconds: float  # chip-seconds to read one token
     output_seconds: float  # chip-seconds to write one token
     bound: str  # memory or compute: what limits writing
-
-
-@dataclass(frozen=True)
-class Point:
-    """What one volume costs either way, in US dollars."""
-
-    tokens: float
-    own_usd: float
-    api_usd: float | None
 
 
 @dataclass(frozen=True)
@@ -82,9 +78,8 @@ class Ownership:
     break_even_days: float | None
     api_usd_per_token: float | None
     api_break_even_tokens: float | None  # None: no API price, or owning never pays
-    api_break_even_days: float | None
+    api_break_even_days: float | None  # of so many tokens at the volume; None without one
     horizon: Horizon | None
-    curve: tuple[Point, ...]
     notes: tuple[str, ...]
 
 
@@ -122,17 +117,17 @@ def ownership(
     Raises:
         InputError: a number out of its range, or two volumes that contradict each other.
     """
-    require_positive(train_usd, "train_cost")
-    require_positive(usd_per_token, "cost_per_token")
-    require_positive(tokens_per_response, "tokens_per_response")
-    require_positive(token_factor, "token_factor")
+    _require_within(train_usd, "train_cost", 0, MOST_USD)
+    _require_within(usd_per_token, "cost_per_token", *TOKEN_USD)
+    _require_within(tokens_per_response, "tokens_per_response", 0, MOST_RESPONSE_TOKENS)
+    _require_within(token_factor, "token_factor", 0, 1e3)
     _require_share(margin, "margin", 0, 1, below=True)
-    _require_share(utilisation, "utilisation", 0, 1, above=True)
+    _require_share(utilisation, "utilisation", LEAST_UTILISATION, 1)
     _require_share(growth_per_month, "growth_per_month", -1, 1, above=True)
     if people_usd_per_month:
-        require_positive(people_usd_per_month, "people_per_month")
+        _require_within(people_usd_per_month, "people_per_month", 0, MOST_USD)
     if api_usd_per_token is not None:
-        require_positive(api_usd_per_token, "api_price_per_token")
+        _require_within(api_usd_per_token, "api_price_per_token", *TOKEN_USD)
     daily = _tokens_per_day(tokens_per_day, responses_per_day, tokens_per_response)
 
     own = _decimal(usd_per_token * (1 - margin) * token_factor / utilisation)
@@ -140,23 +135,18 @@ def ownership(
     months = horizon_months or (12 if people_usd_per_month else None)
     if months is not None:
         require_count(months, "horizon_months")
-    fixed = train_usd + people_usd_per_month * (months or 0)
     notes = _blog_note(train_usd, own, tokens_per_response)
-    pays = None
+    pays, pays_after = None, None
     if api_usd_per_token is not None:
-        if own < api_usd_per_token:
-            pays = fixed / (api_usd_per_token - own)
-        else:
-            notes += (
-                f"owning never pays: a token costs ${own:.3g} to serve and ${api_usd_per_token:.3g}"
-                " to buy, before training is paid for",
+        pays, pays_after, why = _owning_pays(
+            train_usd, api_usd_per_token - own, people_usd_per_month, months or 0, daily
+        )
+        if own >= api_usd_per_token:
+            why = (
+                f"owning never pays: a token costs ${own:.3g} to serve and "
+                f"${api_usd_per_token:.3g} to buy, before training is paid for"
             )
-    pays_after = None
-    if pays is not None and api_usd_per_token is not None and daily is not None:
-        saved = daily * (api_usd_per_token - own) - people_usd_per_month / DAYS_PER_MONTH
-        pays_after = train_usd / saved if saved > 0 else None
-        if pays_after is None:
-            notes += ("at this volume owning never pays: people cost more than tokens save",)
+        notes += (why,) if why else ()
     over = None
     if months is not None and daily is not None:
         over = _horizon(
@@ -179,7 +169,6 @@ def ownership(
         api_break_even_tokens=pays,
         api_break_even_days=pays_after,
         horizon=over,
-        curve=_curve(fixed, own, api_usd_per_token, pays or tokens),
         notes=notes,
     )
 
@@ -245,7 +234,7 @@ def served_usd_per_token(
     Raises:
         InputError: as `serving`.
     """
-    require_positive(usd_per_hour, "usd_per_hour")
+    _require_within(usd_per_hour, "usd_per_hour", 0, MOST_USD)
     _require_share(output_share, "output_share", 0, 1)
     one = serving(params, chip, bits=bits, batch=batch)
     seconds = (1 - output_share) * one.input_seconds + output_share * one.output_seconds
@@ -269,7 +258,7 @@ def _tokens_per_day(
     if responses is None:
         return tokens
     require_positive(require_volume(responses, "responses_per_day"), "responses_per_day")
-    by_responses = responses * tokens_per_response
+    by_responses = require_volume(responses * tokens_per_response, "responses_per_day")
     if tokens is not None and not math.isclose(tokens, by_responses, rel_tol=1e-6):
         raise InputError(
             f"{tokens:g} tokens a day are not {responses:g} responses of {tokens_per_response:g}",
@@ -277,6 +266,21 @@ def _tokens_per_day(
             fix="give one of the two",
         )
     return by_responses
+
+
+def _owning_pays(
+    train: float, saved_usd: float, people: float, months: int, daily: float | None
+) -> tuple[float | None, float | None, str]:
+    """Tokens and days after which owning has cost no more than buying, and why it never does."""
+    if saved_usd <= 0:
+        return None, None, ""
+    if daily is None:
+        return (train + people * months) / saved_usd, None, ""
+    a_day = daily * saved_usd - people / DAYS_PER_MONTH
+    if a_day <= 0:
+        return None, None, "at this volume owning never pays: people cost more than tokens save"
+    days = train / a_day
+    return days * daily, days, ""
 
 
 def _horizon(
@@ -289,6 +293,7 @@ def _horizon(
     api: float | None,
 ) -> Horizon:
     tokens = volume_over(daily * DAYS_PER_MONTH, months, growth)
+    require_volume(tokens, "tokens_per_day, grown over the horizon,")
     total = train + tokens * own + people * months
     return Horizon(
         months=months,
@@ -299,15 +304,6 @@ def _horizon(
         total_usd=total,
         usd_per_token=total / tokens if tokens else None,
         api_usd=None if api is None else tokens * api,
-    )
-
-
-def _curve(fixed: float, own: float, api: float | None, middle: float) -> tuple[Point, ...]:
-    """Both costs over four decades of volume around the point of interest."""
-    volumes = [middle * 10 ** (4 * step / (CURVE_POINTS - 1) - 2) for step in range(CURVE_POINTS)]
-    return tuple(
-        Point(tokens, fixed + tokens * own, None if api is None else tokens * api)
-        for tokens in volumes
     )
 
 
@@ -334,6 +330,18 @@ def _require_bits(bits: int) -> None:
     if bits not in BITS:
         raise InputError(
             f"weights of {bits} bits are not known here", where="quantisation", fix="use 16, 8 or 4"
+        )
+
+
+def _require_within(value: float, name: str, low: float, high: float) -> None:
+    """Refuse what is not above zero, below ``low`` or above ``high``."""
+    require_positive(value, name)
+    if not low <= value <= high:
+        raise InputError(
+            f"{name} is {value:g}, but must be from {low:g} to {high:g}"
+            if low
+            else f"{name} is {value:g}, but must be at most {high:g}",
+            where=name,
         )
 
 

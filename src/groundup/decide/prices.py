@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
-from groundup.decide.catalogs import rows
+from groundup.decide.catalogs import cached, lever, rows
 from groundup.errors import InputError
 from groundup.plan.catalogs import Row
 
@@ -58,9 +58,9 @@ class Levers:
 
     prompt_factor: float = 1.0  # prompts this many times shorter; the slides: up to 8
     cached_share: float = 0.0  # of the input: the part that repeats
-    cached_price: float = 0.1  # of the input price, for that part (catalog/levers.csv)
+    cached_price: float = field(default_factory=lambda: lever("cache"))  # of the input price
     batch: bool = False  # answers within a day
-    batch_price: float = 0.5  # of the price (catalog/levers.csv)
+    batch_price: float = field(default_factory=lambda: lever("batch"))  # of the price
     discount: float = 0.0  # share off the list price
 
     def __post_init__(self) -> None:
@@ -114,6 +114,7 @@ def price_book() -> dict[str, Price]:
     return {row.text("id"): _price(row) for row in rows("api_prices")}
 
 
+@cached
 def find_price(name: str) -> Price:
     """The row of the price book called ``name``.
 

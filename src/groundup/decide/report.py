@@ -12,7 +12,8 @@ from groundup.decide.techniques import Technique, techniques
 from groundup.tables import Table
 from groundup.units import format_count, format_money
 
-NAMES = {"buy": "1 buy", "adapt": "2 adapt", "train": "3 train"}
+NAMES = {"buy": "buy (1)", "adapt": "adapt (2)", "train": "train (3)"}  # as the paper counts
+NOTES = "Notes"
 
 
 def record(decision: Decision) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def record(decision: Decision) -> dict[str, Any]:
         "contradictions": list(decision.contradictions),
         "ruled_out": [asdict(one) for one in decision.dropped],
         "horizon_months": decision.horizon_months,
+        "break_even_tokens_per_month": decision.break_even_tokens_per_month,
         "levers": [dict(row.values) for row in rows("levers")],
         "notes": list(decision.notes),
     }
@@ -71,8 +73,15 @@ def decision_tables(decision: Decision) -> list[Table]:
             ],
         ),
     ]
+    tables.append(_technique_lines(decision))
     changes = [[one.text] for one in decision.would_change]
-    tables.append(Table("What would change it", ["answer"], changes or [["no answer alone"]]))
+    tables.append(
+        Table(
+            "What would change it",
+            ["another answer → what would then stand first"],
+            changes or [["no answer alone, and no two"]],
+        )
+    )
     tables.append(_cost_table(decision))
     tables.append(
         Table(
@@ -88,9 +97,9 @@ def decision_tables(decision: Decision) -> list[Table]:
         tables.append(
             Table("Not answered, would matter", ["answer", "question"], decision.open_questions)
         )
-    notes = [*decision.contradictions, *decision.notes]
+    notes = [*decision.contradictions, _break_even(decision), *decision.notes]
     if notes:
-        tables.append(Table("Notes", ["note"], [[note] for note in notes]))
+        tables.append(Table(NOTES, ["note"], [[note] for note in notes]))
     return tables
 
 
@@ -159,7 +168,8 @@ def candidate_table(candidates: tuple[Candidate, ...]) -> Table:
 
 def shortlist_tables(option: str, kept: list[Choice], dropped: list[Choice]) -> list[Table]:
     """The candidates of one option and those ruled out."""
-    tables = [_choices(f"Candidates to {option}", kept)]
+    none = Choice("", "none", "every candidate is ruled out, see below: change an answer")
+    tables = [_choices(f"Candidates to {option}", kept or [none])]
     return [*tables, _choices("Ruled out", dropped)] if dropped else tables
 
 
@@ -168,20 +178,44 @@ def _option_record(one: Option) -> dict[str, Any]:
         "option": one.option,
         "number": one.number,
         "technique": one.technique,
+        "technique_details": {
+            "name": one.details.name,
+            "pros": list(one.details.pros),
+            "cons": list(one.details.cons),
+            "cost": one.details.cost,
+            "risk_mitigation": one.details.risk_mitigation,
+        },
         "score": one.score,
         "reasons": [asdict(reason) for reason in one.reasons],
         "vetoed_by": list(one.vetoed_by),
         "cost_usd": one.cost_usd,
+        "over_budget": one.over_budget,
         "cost_lines_usd": {name: asdict(band) for name, band in one.cost_lines},
         "shortlist": [asdict(choice) for choice in one.shortlist],
     }
+
+
+def _technique_lines(decision: Decision) -> Table:
+    """What the technique of each option brings, as the slides have it."""
+    lines = [
+        [NAMES[one.option], what, text]
+        for one in decision.ranking
+        for what, text in (
+            ("for it", "; ".join(one.details.pros)),
+            ("against it", "; ".join(one.details.cons)),
+            ("cost", one.details.cost),
+            ("risk and RLHF", one.details.risk_mitigation),
+        )
+    ]
+    return Table("What the technique of each option brings", ["option", "what", "text"], lines)
 
 
 def _cost(one: Option) -> str:
     if one.cost_usd is None:
         return "not known"
     low, high = format_money(one.cost_usd["low"]), format_money(one.cost_usd["high"])
-    return f"{format_money(one.cost_usd['central'])} ({low} – {high})"
+    over = ", over budget" if one.over_budget else ""
+    return f"{format_money(one.cost_usd['central'])} ({low} – {high}){over}"
 
 
 def _cost_table(decision: Decision) -> Table:
@@ -194,6 +228,13 @@ def _cost_table(decision: Decision) -> Table:
             for name, band in one.cost_lines
         ],
     )
+
+
+def _break_even(decision: Decision) -> str:
+    even = decision.break_even_tokens_per_month
+    if even is None:
+        return "adapting costs more than buying at any volume"
+    return f"adapting costs less than buying above {format_count(even)} tokens in the first month"
 
 
 def _choices(title: str, choices: tuple[Choice, ...] | list[Choice]) -> Table:

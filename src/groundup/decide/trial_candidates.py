@@ -6,14 +6,18 @@ Addresses and keys come from environment variables, so that a file of candidates
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
-from groundup.errors import ConfigError, StorageError
+from groundup.decide.yaml_file import located, read_file
+from groundup.errors import ConfigError
 from groundup.findings import check
 from groundup.section import Section
 from groundup.tables import printable
-from groundup.yaml12 import MAX_BYTES, dotted, read_yaml
+from groundup.yaml12 import dotted
+
+LengthParameter = Literal["max_tokens", "max_completion_tokens"]
 
 
 class TrialCandidate(Section):
@@ -27,14 +31,19 @@ class TrialCandidate(Section):
     """Address up to ``/v1``; null: from the environment variable ``base_url_env``."""
     base_url_env: str = "OPENAI_BASE_URL"
     """Environment variable with the address."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable with the key; a server on this machine may need none."""
+    api_key_env: str | None = "OPENAI_API_KEY"
+    """Environment variable with the key; null: none is sent. A server behind http:// may need
+    none."""
     usd_per_million_input: float | None = Field(None, ge=0)
     """Price of a million input tokens; null: unknown."""
     usd_per_million_output: float | None = Field(None, ge=0)
     """Price of a million output tokens; null: unknown."""
     requests_per_minute: float | None = Field(None, gt=0)
     """Most requests begun in a minute; null: as many as are answered."""
+    max_tokens_parameter: LengthParameter = "max_tokens"
+    """What the endpoint calls the most tokens of an answer; the other name is tried by itself."""
+    temperature: float | None = Field(0.0, ge=0, le=2)
+    """0: the likeliest answer. Null: left out, as some models want it."""
 
     @property
     def is_priced(self) -> bool:
@@ -62,21 +71,12 @@ def read_candidates(path: Path) -> list[TrialCandidate]:
 
     Raises:
         StorageError: it cannot be read.
-        ConfigError: everything that is wrong with it, each with its line.
+        ConfigError: no such file, or everything that is wrong with it, each with its line.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise StorageError(f"cannot read it: {error.strerror}", where=str(path)) from error
-    document = read_yaml(data, str(path))
-    problems = list(document.problems)
+    document = read_file(path)
     raw = document.value if isinstance(document.value, dict) else {}
     checked, findings = check(CandidateFile, raw)
-    for key, text in findings.items():
-        lines = [document.lines[key[:end]] for end in range(len(key), 0, -1)
-                 if key[:end] in document.lines]  # fmt: skip
-        problems.append(f"{path}:{lines[0] if lines else 1}: {dotted(key)}: {text}")
+    problems = [*document.problems, *located(findings, document, path)]
     if problems or checked is None:
         raise ConfigError("not a file of candidates", problems=tuple(problems))
     require_names(checked.candidates)

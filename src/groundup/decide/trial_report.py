@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from groundup.decide.ceiling import Ceiling, Row, ceilings, rows
-from groundup.decide.trial import Outcome, as_dict
+from groundup.decide.ceiling import Ceiling, ceilings
+from groundup.decide.trial import Outcome
+from groundup.decide.trial_rows import Refusal, Row, refusals, rows
 from groundup.files import write_json
 from groundup.tables import Table, print_json, print_tables
 from groundup.units import format_duration, format_money
@@ -16,86 +16,122 @@ from groundup.units import format_duration, format_money
 RECORD, PAGE = "trial.json", "trial.html"
 
 
-def write_trial(outcomes: Sequence[Outcome], folder: Path) -> dict[str, Any]:
-    """Write the record and the page of a finished trial; the record is returned."""
-    found, verdicts = rows(outcomes), ceilings(outcomes)
-    record = {
-        "tries": [
-            {**as_dict(outcome), **asdict(row)}
-            for outcome, row in zip(outcomes, found, strict=True)
-        ],
-        "ceilings": [{**asdict(verdict), "best": asdict(verdict.best)} for verdict in verdicts],
-    }
-    write_json(folder / RECORD, record)
-    _write_page(found, verdicts, folder / PAGE)
-    return record
+@dataclass(frozen=True)
+class Report:
+    """What a trial says."""
+
+    tries: list[Row]
+    ceilings: list[Ceiling]
+    refusals: list[Refusal]
+    stopped: str | None  # why not everything was asked
 
 
-def print_trial(outcomes: Sequence[Outcome], record: dict[str, Any], as_json: bool) -> None:
+def report_of(outcomes: Sequence[Outcome], stopped: str | None = None) -> Report:
+    """The results of a trial, whole or not."""
+    return Report(rows(outcomes), ceilings(outcomes), refusals(outcomes), stopped)
+
+
+def write_trial(report: Report, folder: Path) -> None:
+    """Write `RECORD` and `PAGE` into ``folder``.
+
+    Raises:
+        StorageError: the disk is full or the folder is not writable.
+    """
+    write_json(folder / RECORD, asdict(report))
+    _write_page(report, folder / PAGE)
+
+
+def print_trial(report: Report, as_json: bool) -> None:
     """Print a trial's results."""
     if as_json:
-        print_json(record)
+        print_json(asdict(report))
     else:
-        print_tables(trial_tables(rows(outcomes), ceilings(outcomes)))
+        print_tables(trial_tables(report))
 
 
-def trial_tables(found: Sequence[Row], verdicts: Sequence[Ceiling]) -> list[Table]:
-    """Every try, and the verdict on each candidate."""
-    columns = ["candidate", "prompt", "shots", "items", "unanswered", "right", "95 %",
-               "per 1,000 items", "right answers per $", "median", "slowest 5 %"]  # fmt: skip
-    tries = [
+def trial_tables(report: Report) -> list[Table]:
+    """Every try, the verdict on each candidate, and what endpoints objected to."""
+    tables = [_tries(report.tries)]
+    if report.ceilings:
+        said = [[one.candidate, one.best.name, one.verdict, one.text] for one in report.ceilings]
+        tables.append(
+            Table("Has prompting flattened?", ["candidate", "best", "verdict", "why"], said)
+        )
+    if report.refusals:
+        objections = [[one.candidate, one.count, one.problem] for one in report.refusals]
+        tables.append(
+            Table("Refused requests", ["candidate", "requests", "the endpoint's words"], objections)
+        )
+    return tables
+
+
+def _tries(tries: Sequence[Row]) -> Table:
+    # What went wrong has a column where it did.
+    wrong = [
+        name
+        for name in ("refused", "not_asked", "cut_off", "empty")
+        if any(getattr(row, name) for row in tries)
+    ]
+    columns = [
+        *("candidate", "prompt", "shots", "items"),
+        *(name.replace("_", " ") for name in wrong),
+        *("right", "95 %", "per 1,000 items", "right answers per $", "median", "slowest 5 %"),
+    ]
+    cells = [
         [
             row.candidate,
             row.prompt,
             row.shots,
             row.n,
-            row.unanswered,
+            *(getattr(row, name) for name in wrong),
             None if row.quality is None else f"{row.quality:.1%}",
-            f"{row.interval[0]:.0%} – {row.interval[1]:.0%}",
-            None if row.usd_per_1000 is None else format_money(row.usd_per_1000),
+            None if row.interval is None else f"{row.interval[0]:.0%} – {row.interval[1]:.0%}",
+            _money(row.usd_per_1000),
             None if row.quality_per_usd is None else f"{row.quality_per_usd:,.0f}",
-            None if row.median_seconds is None else format_duration(row.median_seconds),
-            None if row.p95_seconds is None else format_duration(row.p95_seconds),
+            _seconds(row.median_seconds),
+            _seconds(row.p95_seconds),
         ]
-        for row in found
+        for row in tries
     ]
-    said = [
-        [one.candidate, f"{one.best.prompt}, {one.best.shots} shots", one.verdict, one.text]
-        for one in verdicts
-    ]
-    return [
-        Table("Tries, in their order", columns, tries),
-        Table("Has prompting flattened?", ["candidate", "best", "verdict", "why"], said),
-    ]
+    return Table("Tries, in their order", columns, cells)
 
 
-def _write_page(found: Sequence[Row], verdicts: Sequence[Ceiling], path: Path) -> None:
-    from groundup.charts import Series, line_chart
+def _money(usd: float | None) -> str | None:
+    return None if usd is None else format_money(usd) if usd else "$0"
+
+
+def _seconds(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else format_duration(seconds)
+
+
+def _write_page(report: Report, path: Path) -> None:
+    from groundup.charts import Bar, bar_chart
     from groundup.plan.page import Section, write_page
 
-    names = list(dict.fromkeys(row.candidate for row in found))
-    series = []
-    for colour, name in enumerate(names):
-        own = [row for row in found if row.candidate == name and row.quality is not None]
-        places = list(range(1, len(own) + 1))
-        quality = [row.quality or 0.0 for row in own]
-        best = [max(quality[:place]) for place in places]
-        series += [
-            Series(name, places, quality, "points", colour),
-            Series(f"{name}, best so far", places, best, "dashed", colour),
+    best = {verdict.candidate: verdict.best for verdict in report.ceilings}
+    charts = []
+    for name in best:
+        bars = [
+            Bar(row.name, row.quality, row.interval, ours=row == best[name])
+            for row in report.tries
+            if row.candidate == name and row.quality is not None
         ]
-    chart = line_chart(
-        "Share of right answers, try by try",
-        series,
-        "try (prompts and shots in the order of effort)",
-        "share of right answers",
-        y_format=".0%",
-        from_zero=True,
-    )
-    tables = trial_tables(found, verdicts)
+        title = f"{name}: right answers, try by try (95 % intervals)"
+        charts.append(bar_chart(title, bars, "share of right answers", form=".0%"))
+    tries, *others = trial_tables(report)
+    verdicts = [table for table in others if table.title.startswith("Has")]
     write_page(
         path,
         "Trial",
-        [Section("Has prompting flattened?", charts=[chart], tables=[tables[1]]),
-         Section("Every try", tables=[tables[0]])],
-    )  # fmt: skip
+        [
+            Section(
+                "Has prompting flattened?",
+                charts=charts,
+                tables=verdicts,
+                notes=[f"not everything was asked: {report.stopped}"] if report.stopped else [],
+            ),
+            Section("Every try", tables=[tries, *(t for t in others if t not in verdicts)]),
+        ],
+    )

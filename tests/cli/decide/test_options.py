@@ -94,6 +94,7 @@ def test_a_conversation_does_not_overwrite_answers(
         (("api_model=gpt-99", "tokens_per_month=1B"), "gpt-4o"),
         (("output_share=2",), "output_share"),
         (("budget",), "budget"),
+        (("tokens_per_month=1B", "growth_per_month=1", "horizon_months=600"), "tokens_per_month"),
     ],
 )
 def test_wrong_input_is_named(
@@ -132,3 +133,73 @@ def test_techniques_side_by_side(capsys: Capture) -> None:
     assert len(found["techniques"]) == 8
     assert {"prompt", "cache", "batch", "discount"} == {one["id"] for one in found["levers"]}
     assert "RLHF" in groundup(capsys, "decide", "techniques").out
+
+
+def test_answers_of_the_project_stay_below_key_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "groundup.yaml").write_text(
+        "project:\n  name: a\ndecide:\n  data_may_leave_org: no\n  budget: $5k\n"
+    )
+    found = json.loads(groundup(capsys, "decide", "budget=$20M", "--json").out)
+    assert [veto["id"] for veto in found["vetoes"]] == ["C07"]  # and C22 no longer
+    by_file = json.loads(groundup(capsys, "decide", "--answers", "groundup.yaml", "--json").out)
+    assert [veto["id"] for veto in by_file["vetoes"]] == ["C07", "C22"]
+    wrong = groundup(capsys, "decide", "buget=5")
+    assert wrong.code == 2
+    assert "did you mean 'budget'" in wrong.err
+    short = json.loads(groundup(capsys, "decide", "models", "params=7B", "--json").out)
+    assert short["buy"]["shortlist"] == []  # the section says that no data may leave
+
+
+def test_a_file_of_ones_own_is_not_rewritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("# my own words\nstage: product\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\nq\n"))
+    done = groundup(capsys, "decide", "--interactive", "--answers", mine)
+    assert done.code == 0, done.err
+    assert mine.read_text() == "# my own words\nstage: product\n"
+    written = (tmp_path / "answers.yaml").read_text()
+    assert "stage: product" in written
+    assert "task_is_narrow: no" in written
+    monkeypatch.setattr("sys.stdin", io.StringIO("\nyes\nq\n"))
+    again = groundup(capsys, "decide", "--interactive", "--answers", tmp_path / "answers.yaml")
+    assert again.code == 0, again.err
+    assert "needs_chat: yes" in (tmp_path / "answers.yaml").read_text()
+
+
+def test_an_interrupted_conversation_says_where_the_answers_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    class Interrupted(io.StringIO):
+        def readline(self, size: int | None = -1) -> str:  # type: ignore[override]
+            line = super().readline()
+            if not line:
+                raise KeyboardInterrupt
+            return line
+
+    monkeypatch.setattr("sys.stdin", Interrupted("no\n"))
+    done = groundup(capsys, "decide", "--interactive", "--output", tmp_path)
+    assert done.code != 0
+    assert f"answers so far: {tmp_path / 'answers.yaml'}" in done.err
+    assert "task_is_narrow: no" in (tmp_path / "answers.yaml").read_text()
+
+
+def test_the_page_says_what_it_was_made_from(tmp_path: Path, capsys: Capture) -> None:
+    done = groundup(capsys, "decide", "data_may_leave_org=no", "tokens_per_month=2B",
+                    "labelled_examples=5k", "--output", tmp_path)  # fmt: skip
+    assert done.code == 0, done.err
+    page = (tmp_path / "decide.html").read_text()
+    for text in ("First: adapt, by fine-tuning with PEFT", "The answers it was made from",
+                 "in billions", "buy (1) (vetoed)", "adapt (2)"):  # fmt: skip
+        assert text in page
+    assert page.count("another answer → what would then stand first") == 1
+
+
+def test_an_empty_shortlist_says_why(capsys: Capture) -> None:
+    out = groundup(capsys, "decide", "models", "--option", "adapt", "params=1M").out
+    assert "every candidate is ruled out" in out
+    assert "66M parameters, 2M at most" in out

@@ -100,6 +100,28 @@ def test_owning_against_an_api(capsys: Capture) -> None:
         (("ownership", *BLOG, "--tokens-per-day", "5", "--responses-per-day", "1e8"), "responses"),
         (("ownership", *BLOG, "--tokens-per-response", "0"), "tokens_per_response"),
         (("ownership", *BLOG, "--quantisation", "5"), "quantisation"),
+        (
+            (
+                "ownership",
+                *BLOG,
+                "--tokens-per-day",
+                "1e9",
+                "--growth-per-month",
+                "100%",
+                "--horizon-months",
+                "600",
+            ),
+            "tokens_per_day",
+        ),
+        (
+            ("ownership", "--train-cost", "5", "--params", "7B", "--usd-per-hour", "0"),
+            "usd_per_hour",
+        ),
+        (("ownership", *BLOG, "--usd-per-hour", "2"), "--usd-per-hour"),
+        (("ownership", *BLOG, "--output-share", "50%"), "--output-share"),
+        (("ownership", *BLOG, "--gpu", "nonsense"), "nonsense"),
+        (("ownership", *BLOG, "--gpu", "H100-SXM"), "--gpu"),
+        (("ownership", "--train-cost", "1e300", "--cost-per-token", "1e-300"), "train_cost"),
         (("ownership", *BLOG, "--utilisation", "0"), "utilisation"),
         (("ownership", *BLOG, "--horizon-months", "0"), "--horizon-months"),
     ],
@@ -110,3 +132,9 @@ def test_wrong_input_is_named(arguments: tuple[str, ...], said: str, capsys: Cap
     assert said in done.err
     assert "Traceback" not in done.err
     assert "bug in groundup" not in done.err
+
+
+def test_numbers_of_one_table_are_written_alike(capsys: Capture) -> None:
+    out = groundup(capsys, "decide", "ownership", *BLOG).out
+    assert "625B" in out
+    assert "2.08B" in out

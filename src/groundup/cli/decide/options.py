@@ -38,21 +38,26 @@ def options(
 ) -> None:
     """Rank buying, adapting and training for your answers, with reasons and costs.
 
-    Answers come from a file, from key=value on the command line, from a conversation, or without
-    any of these from the section `decide` of the groundup.yaml here; what is not known stays open.
+    Answers come from a file, or else from the section `decide` of the groundup.yaml here if there
+    is one; key=value and a conversation lie on top of them. What is not known stays open.
     For example: groundup decide data_may_leave_org=no budget=$200k
     """
     from groundup.decide.answers import load_answers
+    from groundup.decide.config import DecideConfig
     from groundup.decide.options import decide
     from groundup.decide.report import decision_tables, record
+    from groundup.errors import InputError
     from groundup.tables import print_json, print_tables
 
-    if answers is None and not overrides and not interactive:
-        given = _answers_of_project()
-    else:
-        given = load_answers(answers, overrides)
+    given = load_answers(answers, overrides) if answers else _answers_of_project(overrides)
     if interactive:
         given = _ask(given, answers, output)
+    elif given == DecideConfig():
+        raise InputError(
+            "there are no answers to decide from",
+            where="groundup decide",
+            fix="give --answers FILE, or answers as key=value, or --interactive to be asked",
+        )
     decision = decide(given)
     if output is not None:
         _write(output, given, decision)
@@ -79,6 +84,7 @@ def models(
     from groundup.decide.answers import load_answers
     from groundup.decide.models import candidates, shortlist
     from groundup.decide.report import candidate_table, shortlist_tables
+    from groundup.decide.techniques import is_narrow
     from groundup.tables import print_json, print_tables
 
     if option is None and answers is None and not overrides:
@@ -88,9 +94,9 @@ def models(
         else:
             print_tables([candidate_table(found)])
         return
-    given = load_answers(answers, overrides)
+    given = load_answers(answers, overrides) if answers else _answers_of_project(overrides)
     lists = {
-        name: shortlist(given, name, small_model=bool(given.task_is_narrow))
+        name: shortlist(given, name, small_model=bool(is_narrow(given)))
         for name in ([option] if option else ["buy", "adapt"])
     }
     if as_json:
@@ -127,54 +133,65 @@ def techniques(as_json: bool) -> None:
         print_tables([technique_table(table), lever_table()])
 
 
-def _answers_of_project() -> DecideConfig:
-    """The section ``decide`` of the project file here.
-
-    Raises:
-        InputError: there is none, or it holds no answer.
-    """
-    from groundup.decide.config import DecideConfig
-    from groundup.errors import InputError
+def _answers_of_project(overrides: tuple[str, ...]) -> DecideConfig:
+    """The section ``decide`` of the project file here, if there is one, and what lies on top."""
+    from groundup.decide.answers import load_answers
     from groundup.project import FILE_NAME, load_project
 
-    answers = load_project(".").decide if Path(FILE_NAME).is_file() else DecideConfig()
-    if answers == DecideConfig():
-        raise InputError(
-            "there are no answers to decide from",
-            where="groundup decide",
-            fix="give --answers FILE, or answers as key=value, or --interactive to be asked",
-        )
-    return answers
+    if not Path(FILE_NAME).is_file():
+        return load_answers(None, overrides)
+    load_answers(None, overrides)  # says what is wrong with them in their own names
+    return load_project(".", overrides=[f"decide.{one.lstrip()}" for one in overrides]).decide
 
 
 def _ask(given: DecideConfig, source: Path | None, output: Path | None) -> DecideConfig:
     """Ask at the terminal; the answers are in a file after each one."""
     import sys
 
-    from groundup.decide.answers import FILE_NAME, ask, write_answers
-    from groundup.errors import InputError
+    from groundup.decide.answers import ask, write_answers
 
-    path = source or (output or Path()) / FILE_NAME
-    if source is None and path.exists():
-        raise InputError(
-            "there are answers already",
-            where=str(path),
-            fix=f"go on with them by --answers {path}, or name another folder with --output",
-        )
+    path = _kept_in(source, output)
 
     def read() -> str:
         sys.stderr.flush()
         return sys.stdin.readline()
 
-    answered = ask(
-        given,
-        read,
-        lambda text: click.echo(text, err=True, nl=not text.endswith("] ")),
-        lambda so_far: write_answers(path, so_far),
-    )
+    try:
+        answered = ask(
+            given,
+            read,
+            lambda text: click.echo(text, err=True, nl=not text.endswith("] ")),
+            lambda so_far: write_answers(path, so_far),
+        )
+    except KeyboardInterrupt:
+        if path.exists():
+            click.echo(f"\nanswers so far: {path}; go on with --answers {path}", err=True)
+        raise
     write_answers(path, answered)
     click.echo(f"\nanswers: {path}; again with `groundup decide --answers {path}`", err=True)
     return answered
+
+
+def _kept_in(source: Path | None, output: Path | None) -> Path:
+    """The file the answers go to: the one they came from only if we wrote it.
+
+    Raises:
+        InputError: there are answers already that are not these.
+    """
+    from groundup.decide.answers import FILE_NAME, is_ours
+    from groundup.errors import InputError
+
+    if source is not None and is_ours(source):
+        return source
+    path = (output or (source.parent if source else Path())) / FILE_NAME
+    if path.exists():
+        raise InputError(
+            "there are answers already",
+            where=str(path),
+            fix="name another folder with --output"
+            + ("" if source else f", or go on with them by --answers {path}"),
+        )
+    return path
 
 
 def _write(folder: Path, given: DecideConfig, decision: Decision) -> None:

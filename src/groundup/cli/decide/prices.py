@@ -8,6 +8,8 @@ import click
 
 from groundup.cli.options import COUNT, MONEY, SHARE, json_option
 
+DEFAULT_CHIP = "H100-SXM"
+
 if TYPE_CHECKING:
     from groundup.decide.ownership import Ownership
     from groundup.decide.prices import Price, SlideRow
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--training-tokens", type=COUNT, default=6e9, help="Tokens tuned on (6e9).")
 @click.option("--prompt-factor", type=float, default=1.0, help="Prompts this times shorter.")
 @click.option("--cached-share", type=SHARE, default=0.0, help="Part of the input that repeats.")
-@click.option("--batch", is_flag=True, help="Answers within a day, at half the price.")
+@click.option("--batch", is_flag=True, help="Answers within a day, at a lower price.")
 @click.option("--discount", type=SHARE, default=0.0, help="Off the list price, say 30%.")
 @json_option
 def prices(
@@ -47,13 +49,10 @@ def prices(
     from groundup.decide.report import lever_table
     from groundup.tables import Table, print_json, print_tables
 
-    named = {row.text("id"): row.needed("factor") for row in rows("levers")}
     levers = Levers(
         prompt_factor=prompt_factor,
         cached_share=cached_share,
-        cached_price=named["cache"],
         batch=batch,
-        batch_price=named["batch"],
         discount=discount,
     )
     table = slide_table(input_tokens, output_tokens, training_tokens, levers)
@@ -92,9 +91,9 @@ def prices(
 @click.option("--train-cost", type=MONEY, required=True, help="Of training: 5e6, $5M.")
 @click.option("--cost-per-token", type=MONEY, help="To serve one token; with --margin, its price.")
 @click.option("--params", type=COUNT, help="Instead of a cost: of a model of this size on a chip.")
-@click.option("--gpu", default="H100-SXM", help="The chip it is served on.")
+@click.option("--gpu", help="The chip it is served on (default: H100-SXM).")
 @click.option("--usd-per-hour", type=MONEY, help="Of one chip; default: the catalog's low price.")
-@click.option("--output-share", type=SHARE, default=1.0, help="Part of tokens that is written.")
+@click.option("--output-share", type=SHARE, help="Part of tokens that is written (default: 1).")
 @click.option("--margin", type=SHARE, default=0.0, help="Profit in the price: 60%.")
 @click.option("--tokens-per-day", type=COUNT, help="Volume.")
 @click.option("--responses-per-day", type=COUNT, help="Volume in responses.")
@@ -115,9 +114,9 @@ def ownership(
     train_cost: float,
     cost_per_token: float | None,
     params: float | None,
-    gpu: str,
+    gpu: str | None,
     usd_per_hour: float | None,
-    output_share: float,
+    output_share: float | None,
     margin: float,
     tokens_per_day: float | None,
     responses_per_day: float | None,
@@ -158,22 +157,37 @@ def ownership(
             fix="leave --margin out",
         )
     bits, factor, notes = int(quantisation), 1.0, []
+    chip = find_chip(gpu or DEFAULT_CHIP)
+    is_scaled = bits != 16 or batch != 1
+    if params is None:
+        _refuse_unused(
+            {
+                "--usd-per-hour": usd_per_hour is not None,
+                "--output-share": output_share is not None,
+                "--gpu": gpu is not None and not is_scaled,
+            }
+        )
     if params is not None:
-        chip = find_chip(gpu)
-        hourly = usd_per_hour or chip.low_usd_per_hour or chip.usd_per_hour
+        hourly = usd_per_hour
+        if hourly is None:
+            hourly = chip.low_usd_per_hour or chip.usd_per_hour
         if hourly is None:
             raise InputError(
                 f"no price of {chip.id} is known", where="--usd-per-hour", fix="give one"
             )
         cost_per_token = served_usd_per_token(
-            params, chip, hourly, output_share=output_share, bits=bits, batch=batch
+            params,
+            chip,
+            hourly,
+            output_share=1.0 if output_share is None else output_share,
+            bits=bits,
+            batch=batch,
         )
         notes.append(
             f"a token costs ${cost_per_token:.3g} on {chip.id} at ${hourly:g} an hour, "
             f"{bits} bits, {batch} together (roofline, without KV cache)"
         )
-    elif bits != 16 or batch != 1:
-        chip = find_chip(gpu)
+    elif is_scaled:
         factor = decoding_factor(chip, bits=bits, batch=batch)
         notes.append(
             f"{bits} bits and {batch} sequences together: × {factor:.3g} on {chip.id}, the given "
@@ -199,6 +213,23 @@ def ownership(
         print_json({**asdict(result), "notes": notes})
     else:
         print_tables(_ownership_tables(result, notes))
+
+
+def _refuse_unused(given: dict[str, bool]) -> None:
+    """Refuse options that say how a model is served where its cost a token is given already.
+
+    Raises:
+        InputError: naming them.
+    """
+    from groundup.errors import InputError
+
+    unused = [name for name, is_given in given.items() if is_given]
+    if unused:
+        raise InputError(
+            "the cost of a token is given, so this would change nothing",
+            where=", ".join(unused),
+            fix="leave it out, or give --params in place of --cost-per-token",
+        )
 
 
 def _slide_record(row: SlideRow) -> dict[str, Any]:
@@ -296,18 +327,15 @@ def _ownership_tables(result: Ownership, notes: list[str]) -> list[Table]:
         ["training", format_money(result.train_usd)],
         ["one token, served", f"${result.usd_per_token:.4g}"],
         ["tokens until use has cost as much as training", count(result.break_even_tokens)],
-        [f"responses of {result.tokens_per_response:g}", f"{result.break_even_responses:,.4g}"],
+        [f"responses of {result.tokens_per_response:g}", count(result.break_even_responses)],
         ["days until then", days(result.break_even_days)],
     ]
     if result.api_usd_per_token is not None:
         never = "never" if result.api_break_even_tokens is None else None
         rows += [
             ["one token, bought", f"${result.api_usd_per_token:.4g}"],
-            ["tokens beyond which owning is cheaper", never or count(result.api_break_even_tokens)],
-            [
-                "days until owning has paid, people included",
-                never or days(result.api_break_even_days),
-            ],
+            ["tokens until owning has paid", never or count(result.api_break_even_tokens)],
+            ["days until then, people included", never or days(result.api_break_even_days)],
         ]
     tables = [Table("Owning a model", ["what", "value"], rows)]
     if over := result.horizon:

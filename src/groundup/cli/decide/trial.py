@@ -83,7 +83,10 @@ if TYPE_CHECKING:
     type=float,
     default=60.0,
     show_default=True,
-    help="Seconds without a byte after which an attempt is given up.",
+    help="Seconds for a whole answer, after which an attempt is given up.",
+)
+@click.option(
+    "--retry-refused", is_flag=True, help="Ask again what an endpoint has refused to answer."
 )
 @json_option
 def trial(
@@ -101,28 +104,31 @@ def trial(
     requests_per_minute: float | None,
     attempts: int,
     timeout_seconds: float,
+    retry_refused: bool,
     as_json: bool,
 ) -> None:
     """Ask candidates your own evaluation and say whether prompting has reached its ceiling.
 
     EVALUATION is JSONL: {"prompt", "expected"} or {"prompt", "choices", "answer"} a line. Every
-    answer is kept as it comes; the same command goes on after an interruption and asks nothing
-    twice.
+    answer is kept as it comes; the same command goes on after an interruption: nothing that was
+    answered is asked again, what was on its way is (with the same Idempotency-Key).
     """
     from groundup.decide.examples import read_items
-    from groundup.decide.trial import Settings, run_trial
+    from groundup.decide.trial import read_outcomes
+    from groundup.decide.trial_asking import ask_all
     from groundup.decide.trial_candidates import named_candidate, read_candidates
-    from groundup.decide.trial_report import print_trial, write_trial
-    from groundup.errors import ConfigError
+    from groundup.decide.trial_plan import Settings, plan_trial
+    from groundup.decide.trial_report import print_trial, report_of, write_trial
+    from groundup.errors import BudgetError, ConfigError, GroundupError, InputError, Interrupted
 
     candidates = read_candidates(candidate_file) if candidate_file else []
     candidates += [named_candidate(name, requests_per_minute) for name in models]
     if not candidates:
         raise ConfigError("nobody to try", fix="give --model NAME or --candidates FILE")
-    outcomes = run_trial(
+    plan = plan_trial(
         read_items(evaluation),
         candidates,
-        [_prompt(path) for path in prompt_files] or [_question_alone()],
+        _prompts(prompt_files),
         _numbers(shots),
         Settings(
             max_tokens=max_tokens,
@@ -131,27 +137,43 @@ def trial(
             concurrency=concurrency,
             attempts=attempts,
             timeout_seconds=timeout_seconds,
+            retry_refused=retry_refused,
         ),
-        output,
         read_items(example_file) if example_file else None,
     )
-    print_trial(outcomes, write_trial(outcomes, output), as_json)
+    problem: GroundupError | None = None
+    try:
+        ask_all(plan, output)
+    except (BudgetError, InputError, Interrupted) as error:
+        problem = error  # what was answered before is a result too
+    report = report_of(read_outcomes(plan, output), problem.message if problem else None)
+    write_trial(report, output)
+    print_trial(report, as_json)
+    if problem:
+        raise problem
 
 
-def _prompt(path: Path) -> Prompt:
+def _prompts(paths: tuple[Path, ...]) -> list[Prompt]:
+    """Named by their files; by their whole paths where two files have one name."""
     from groundup.decide.examples import Prompt
+
+    stems = [path.stem for path in paths]
+    names = [
+        stem if stems.count(stem) == 1 else str(path)
+        for stem, path in zip(stems, paths, strict=True)
+    ]
+    texts = [_text(path) for path in paths]
+    found = [Prompt(name, text) for name, text in zip(names, texts, strict=True)]
+    return found or [Prompt("question", "")]
+
+
+def _text(path: Path) -> str:
     from groundup.errors import StorageError
 
     try:
-        return Prompt(path.stem, path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise StorageError(f"cannot read this prompt: {error}", where=str(path)) from error
-
-
-def _question_alone() -> Prompt:
-    from groundup.decide.examples import Prompt
-
-    return Prompt("question", "")
 
 
 def _numbers(text: str) -> list[int]:
