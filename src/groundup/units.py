@@ -12,14 +12,19 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-_COUNT = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
+_COUNT = {
+    "": 1, "k": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12,
+    "K": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12,
+}  # fmt: skip
 _BYTES = {
     "": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
 _SECONDS = {"": 1, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _FLOPS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
-_NUMBER = re.compile(r"([0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(
+    r"([0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
+)
 
 
 def _read(text: str, units: Mapping[str, float], example: str) -> float:
@@ -30,15 +35,19 @@ def _read(text: str, units: Mapping[str, float], example: str) -> float:
     while rest:
         number = _NUMBER.match(rest)
         if number is None:
+            if re.match(r"-\s*[0-9.]", text.strip()):
+                raise ValueError(f"{text!r} is below zero, but must be greater than zero")
             raise ValueError(f"{text!r} is not a quantity; write it like {example}")
         rest = rest[number.end() :]
         unit = re.match(r"\s*([A-Za-z]*)\s*", rest)
         assert unit is not None  # the pattern matches the empty string
         rest = rest[unit.end() :]
         if unit[1] not in units:
-            known = ", ".join(name for name in units if name)
-            raise ValueError(f"{text!r} has the unknown unit {unit[1]!r}; known are {known}")
-        total += float(number[0].replace("_", "")) * units[unit[1]]
+            named = ("k", "M", "B", "G", "T") if units is _COUNT else filter(None, units)
+            raise ValueError(
+                f"{text!r} has the unknown unit {unit[1]!r}; known are {', '.join(named)}"
+            )
+        total += float(re.sub("[_,]", "", number[0])) * units[unit[1]]
     return total
 
 
@@ -88,11 +97,18 @@ def read_quantity(text: str, kind: str) -> float:
 
 
 def format_count(value: float) -> str:
-    """``12_345_678`` → ``12.3M``."""
+    """``12_345_678`` → ``12.3M``; from 1e18 on as a power of ten."""
+    if abs(value) >= 1e18:
+        return f"{value:.3g}"
     for size, name in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{name}"
+        if abs(value) >= 0.9995 * size:  # 999.6 thousand is 1M, not 1e+03k
+            return f"{format_ratio(value / size)}{name}"
     return f"{value:g}" if value == int(value) else f"{value:.3g}"
+
+
+def format_ratio(value: float) -> str:
+    """Three digits; from a thousand on all of them: ``1423.4`` → ``1,423``, never ``1.42e+03``."""
+    return f"{value:,.0f}" if 999.5 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 def format_bytes(value: float) -> str:
@@ -119,6 +135,8 @@ def format_duration(seconds: float) -> str:
 
 def format_money(dollars: float) -> str:
     """``0.0123`` → ``$0.0123``; ``12345`` → ``$12,345``."""
+    if dollars == 0:
+        return "$0"
     if dollars < 0.01:
         return f"${dollars:.2g}" if 0 < dollars < 1e-4 else f"${dollars:.4f}"
     return f"${dollars:,.2f}" if dollars < 1000 else f"${dollars:,.0f}"

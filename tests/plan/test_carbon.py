@@ -108,7 +108,9 @@ def test_the_making_of_machines_is_optional():
     ("numbers", "where"),
     [
         ((0, 400, 1.1, 0.4), "chip-hours"),
+        ((1e30, 400, 1.1, 0.4), "chip-hours"),
         ((1, -400, 1.1, 0.4), "watts"),
+        ((1, 1e12, 1.1, 0.4), "watts"),
         ((1, 400, 0.9, 0.4), "pue"),
         ((1, 400, 1.1, 385), "kg-per-kwh"),
         ((1, 400, 1.1, -0.1), "kg-per-kwh"),

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from groundup.architecture.presets import PRESETS
 from groundup.errors import InputError
 from groundup.plan.hardware import find_chip
 from groundup.plan.landscape import ASSUMED_MFU, landscape, own_plan, reprice
 from groundup.plan.milestones import find_milestones, milestones
 from groundup.plan.prices import price_on
+from groundup.plan.time import GOODPUT
 
 SHARED = Path(__file__).parents[3] / "shared" / "planner"
 DAY = date(2022, 10, 1)
@@ -67,22 +69,78 @@ def test_a_run_on_its_own_chip_costs_its_hours_at_the_price_of_the_day():
     assert again.mfu is None
 
 
-def test_a_run_on_another_chip_costs_its_flops_there():
-    (gpt3,) = find_milestones(["gpt3-175b"])
+def test_a_run_on_another_chip_takes_its_hours_scaled_by_the_peaks():
+    (palm,) = find_milestones(["palm-540b"])
+    chip = find_chip("h100")
+    price = price_on(chip, date(2025, 3, 17))
+    again = reprice(palm, chip, price, DAY)
+    assert again.chip_hours == pytest.approx(8_404_992 * 275 / 989.4)  # 2.34M
+    assert again.utilisation == pytest.approx(0.304, abs=1e-3)  # lost time included; MFU 46.2 %
+    assert again.list_usd == pytest.approx(again.chip_hours * price.list_usd)
+    assert "end to end" in again.how
+
+
+def test_on_every_chip_a_run_has_the_same_utilisation():
+    for model in milestones():
+        found = [
+            reprice(model, find_chip(name), price_on(name, date(2025, 3, 17)), DAY)
+            for name in ("h100", "a100-40gb", "tpu-v4")
+        ]
+        work = {round(one.chip_hours * find_chip(one.chip).peak("bf16") / 1e12, 3) for one in found}
+        assert max(work) == pytest.approx(min(work), rel=1e-6), model.id
+        assert all(one.utilisation is None or 0 < one.utilisation < 0.7 for one in found), model.id
+
+
+def test_without_hours_a_run_takes_its_mfu_and_the_usual_goodput():
     chip = find_chip("a100-80gb")
     price = price_on(chip, DAY)
-    own = reprice(gpt3, chip, price, DAY)
-    assert own.mfu == 0.213
-    assert own.chip_hours == pytest.approx(3.14e23 / (312e12 * 0.213) / 3600)
-    assert own.list_usd == pytest.approx(own.chip_hours * price.list_usd)
-    assert not own.mfu_assumed
+    (gpt3, jurassic) = find_milestones(["gpt3-175b", "jurassic-1"])
     stated = reprice(gpt3, chip, price, DAY, mfu=0.5)
-    assert stated.chip_hours == pytest.approx(own.chip_hours * 0.213 / 0.5)
-    (jurassic,) = find_milestones(["jurassic-1"])
+    assert stated.chip_hours == pytest.approx(3.14e23 / (312e12 * 0.5 * GOODPUT) / 3600)
+    assert not stated.mfu_assumed
     assumed = reprice(jurassic, chip, price, DAY)
     assert assumed.mfu_assumed
     assert assumed.mfu == ASSUMED_MFU
     assert "assumed" in assumed.how
+    assert "goodput" in assumed.how
+
+
+@pytest.mark.parametrize(
+    ("preset", "model"),
+    [
+        ("lamda-137b", "lamda"),
+        ("jurassic-178b", "jurassic-1"),
+        ("gpt2-1.5b", "gpt2-xl"),
+        ("gpt3", "gpt3-175b"),
+        ("palm", "palm-540b"),
+        ("PaLM", "palm-540b"),
+        ("llama-2-70b", "llama2-70b"),
+        ("Llama_2 70B", "llama2-70b"),
+        ("mt_nlg", "mt-nlg-530b"),
+    ],
+)
+def test_a_model_is_found_by_the_names_of_presets(preset, model):
+    assert [one.id for one in find_milestones([preset])] == [model]
+
+
+def test_every_preset_of_a_milestones_name_finds_it():
+    ids = {model.id for model in milestones()}
+    for preset in PRESETS.values():
+        if preset.name in ids:
+            assert find_milestones([preset.name])[0].id == preset.name
+    with pytest.raises(InputError):  # another run than Llama 3 8B's, of the same network
+        find_milestones(["llama3.1-8b"])
+
+
+def test_aliases_are_of_one_model():
+    names = [name for model in milestones() for name in (model.id, *model.aliases)]
+    assert len(names) == len(set(names))
+
+
+def test_what_nobody_published_is_marked():
+    marked = {model.id for model in milestones() if model.speculative}
+    assert marked == {"gpt-3.5", "gpt-4", "palm-2", "gemini-ultra", "grok-3"}
+    assert all("speculative" in model.note for model in milestones() if model.speculative)
 
 
 def test_your_plan_stands_among_them_in_its_place():
@@ -94,7 +152,9 @@ def test_your_plan_stands_among_them_in_its_place():
     (ours,) = [entry for entry in entries if entry.ours]
     assert ours.flops == pytest.approx(5.88e21)
     entries, _ = landscape([], plan=plan, price_on_chip="h100", day=date(2025, 4, 1))
-    assert entries[0].repriced.chip_hours == pytest.approx(5.88e21 / (989.4e12 * 0.4) / 3600)
+    assert entries[0].repriced.chip_hours == pytest.approx(
+        5.88e21 / (989.4e12 * 0.4 * GOODPUT) / 3600
+    )
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,13 @@ def every_chart():
     }
 
 
+def test_guessed_models_are_marked(charts):
+    for name in ("map", "compute", "cost"):
+        shown = [spot for trace in data_of(charts[name]) for spot in trace.get("customdata", [])]
+        marked = {spot[0] for spot in shown if "guess of others" in spot[1]}
+        assert marked == {spot[0] for spot in shown if spot[0].startswith("~")} != set()
+
+
 @pytest.fixture(scope="module")
 def charts():
     return every_chart()
@@ -85,7 +92,7 @@ def test_hostile_texts_stay_text():
 
 
 def test_numbers_stand_right_aligned_and_words_do_not():
-    table = Table("t", ["name", "n", "money"], [["a", "41.6 ×", "$1,234"], ["b", "", "$0.50"]])
+    table = Table("t", ["name", "n", "money"], [["a", "41.6 ×", "$1,234"], ["b", "", "~$0.50"]])
     page = render("t", [Section("s", tables=[table])])
     heads = re.findall(r"<th( class=\"num\")?>(\w+)</th>", page)
     assert [(name, bool(right)) for right, name in heads] == [
@@ -107,21 +114,36 @@ def test_a_folder_that_is_a_file_is_named(tmp_path):
 
 
 def test_a_browser_draws_every_chart_and_complains_of_nothing(tmp_path, charts):
+    page = write_page(tmp_path / "page.html", "All", [Section("All", [], list(charts.values()))])
+    done = browse(tmp_path, page, "1280,2000")
+    assert done.stdout.count("plotly-graph-div js-plotly-plot") == len(charts)
+    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+
+
+def test_on_a_narrow_page_labels_that_meet_are_hidden_but_for_ours(tmp_path, charts):
+    page = write_page(tmp_path / "page.html", "Map", [Section("Map", [], [charts["map"]])])
+    done = browse(tmp_path, page, "700,1500")
+    labels = re.findall(
+        r'class="textpoint".*?<text[^>]*visibility: (\w+)[^>]*>([^<]*)', done.stdout
+    )
+    shown = {name for visibility, name in labels if visibility == "visible"}
+    assert "ours" in shown
+    assert 15 < len(shown) < len(labels)
+
+
+def browse(folder, page, size):
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         reason = "no Chromium: install Debian's package `chromium`"
         if os.environ.get("GROUNDUP_REQUIRE_BROWSER") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    page = write_page(tmp_path / "page.html", "All", [Section("All", [], list(charts.values()))])
-    done = subprocess.run(
+    return subprocess.run(
         [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
-            "--enable-logging=stderr", "--window-size=1280,2000", "--virtual-time-budget=5000",
+            f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
+            "--enable-logging=stderr", f"--window-size={size}", "--virtual-time-budget=15000",
             "--dump-dom", page.as_uri(),
         ],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    assert done.stdout.count("plotly-graph-div js-plotly-plot") == len(charts)
-    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []

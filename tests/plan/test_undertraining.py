@@ -60,3 +60,9 @@ def test_wrong_laws_and_sizes_are_refused():
         places(milestones(), "chinchila")
     with pytest.raises(InputError):
         place("mine", -1, 1e9)
+
+
+def test_sources_and_guesses_come_with_the_known_models():
+    found = places(milestones())
+    assert all(one.source for one in found)
+    assert [one.name for one in found if one.speculative] == ["PaLM 2"]

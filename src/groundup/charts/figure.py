@@ -40,11 +40,29 @@ def script() -> str:
     return f"<script>{get_plotlyjs()}</script><script>{_KEEP_FITTING}</script>"
 
 
-# A chart takes its width when it is drawn; columns, scroll bars and windows change later.
+# A chart takes its width when it is drawn; columns, scroll bars and windows change later. Labels
+# are placed for a wide page (`labels`): where a narrow one or a zoom makes two of them meet, the
+# smaller or later one is hidden; the mouse still names its point.
 _KEEP_FITTING = """
 addEventListener("DOMContentLoaded", () => {
-  const fit = new ResizeObserver((seen) => seen.forEach((one) => Plotly.Plots.resize(one.target)));
-  document.querySelectorAll(".js-plotly-plot").forEach((plot) => fit.observe(plot));
+  const thin = (plot) => {
+    const size = (one) => parseFloat(getComputedStyle(one).fontSize), kept = [];
+    const labels = [...plot.querySelectorAll(".textpoint text")];
+    labels.sort((a, b) => size(b) - size(a)).forEach((label) => {
+      const a = label.getBoundingClientRect();
+      const meets = kept.some((b) => a.left < b.right - 1 && b.left < a.right - 1
+        && a.top < b.bottom - 3 && b.top < a.bottom - 3);
+      label.style.visibility = meets ? "hidden" : "visible";
+      if (!meets) kept.push(a);
+    });
+  };
+  const fit = new ResizeObserver((seen) => seen.forEach((one) =>
+    Plotly.Plots.resize(one.target).then(() => thin(one.target))));
+  document.querySelectorAll(".js-plotly-plot").forEach((plot) => {
+    thin(plot);
+    fit.observe(plot);
+    plot.on("plotly_relayout", () => thin(plot));
+  });
 });
 """
 

@@ -1,7 +1,8 @@
 """Where the label of each point goes, so that none lies on another point or label.
 
 Greedy, in the order given: each label takes the first free of eight sides of its point, and is left
-out where none is free. Sizes are estimates for a plot as wide as a page.
+out where none is free. Sizes are estimates for a plot as wide as a page; on a narrower one the
+page's script hides what meets (`figure`).
 """
 
 from __future__ import annotations

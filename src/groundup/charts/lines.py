@@ -84,7 +84,7 @@ def line_chart(
     if y_format:
         y_axis["tickformat"] = y_format
     layout = {
-        "xaxis": {"title": {"text": text(x_title)}, "exponentformat": "SI"},
+        "xaxis": {"title": {"text": text(x_title)}, "exponentformat": "B"},  # 2B, not 2G
         "yaxis": y_axis,
         "hovermode": "x unified",
         "showlegend": len(traces) > 1,

@@ -114,7 +114,11 @@ def spot_chart(
         colour = ON_FIELD if field else COLOURS[(0, 2, 3, 4)[number % 4]]
         traces.append(_spots_trace(group, colour, [(spots[i], sides[i]) for i in members]))
     days = any(isinstance(spot.x, date) for spot in spots)
-    x_axis: dict[str, Any] = {"title": {"text": text(x_title)}, "showgrid": field is None}
+    x_axis: dict[str, Any] = {
+        "title": {"text": text(x_title)},
+        "ticklabelstandoff": 6,  # clear of the lowest number of the y axis
+        "showgrid": field is None,
+    }
     if not days:
         x_axis |= _axis(x_ends, log_x)
     y_axis: dict[str, Any] = {
@@ -194,7 +198,7 @@ def _spots_trace(
         "mode": "markers+text",
         "text": [text(spot.name) if side else "" for spot, side in members],
         "textposition": [side or "top center" for _, side in members],
-        "textfont": {"size": 11},
+        "textfont": {"size": [12 if spot.ours else 11 for spot, _ in members]},
         "cliponaxis": False,
         "marker": {
             "color": [OURS if spot.ours else colour for spot, _ in members],

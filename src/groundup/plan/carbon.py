@@ -16,12 +16,13 @@ from dataclasses import dataclass
 
 from groundup.errors import InputError
 from groundup.plan.catalogs import Row, read_catalog
-from groundup.plan.limits import require_positive
+from groundup.plan.limits import require_chip_hours, require_up_to
 
 PUE = 1.1  # the large clouds: Patterson et al. table 4; the LLaMA papers assume it
 # Making the machines, kg CO2e per chip-hour at work: BLOOM's 11.2 t over 1,082,990 A100-hours
 # (Luccioni et al. arXiv:2211.02001; the tons from memory).
 EMBODIED_KG_PER_CHIP_HOUR = 11_200 / 1_082_990
+MOST_WATTS = 1e5  # of one chip; a wafer takes 23 kW
 PUBLISHED = "published/"  # averages that papers used: no place to rent
 
 
@@ -98,8 +99,8 @@ def footprint(
     Raises:
         InputError: a number out of range.
     """
-    require_positive(chip_hours, "chip-hours")
-    require_positive(watts, "watts")
+    require_chip_hours(chip_hours)
+    require_up_to(watts, "watts", MOST_WATTS)
     if not 1 <= pue <= 5:
         raise InputError(
             f"PUE is {pue:g}, but a building takes at least what its machines take (1 to 5)",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from groundup.errors import InputError
 from groundup.plan.hardware import Chip
-from groundup.plan.limits import require_positive
+from groundup.plan.limits import require_chip_hours, require_up_to
 from groundup.plan.prices import Price, catalog_price, median_discounts
 
 SCHEMES = ("on-demand", "1y", "3y", "owned")
@@ -30,6 +30,12 @@ OWN_PUE = 1.25  # data centres other than the largest clouds': Epoch
 USD_PER_KWH = 0.0806  # US industry, mean of 2023: EIA, as Epoch has it
 HOSTING_USD_PER_KW_MONTH = 184.06  # asking rate without power, end of 2024: CBRE H2 2024
 LIFE_YEARS = 5.0  # straight line to zero: Epoch, for machines bought from 2023 on
+MOST = {  # beyond these a number is a slip of the keyboard
+    "usd-per-hour": 1e5, "usd-per-kwh": 1e3, "usd-per-gb": 1e6, "usd-per-gb-month": 1e6,
+    "hosting-usd-per-kw-month": 1e6, "buy-usd": 1e9, "budget": 1e15, "server-factor": 100,
+    "years": 100, "months": 1200, "storage-tb": 1e9, "egress-tb": 1e9, "people-months": 1e7,
+    "salary": 1e9,
+}  # fmt: skip
 UTILISATION = (0.4, 0.7, 0.9)  # share of hours at work; an assumption: know yours
 STORAGE_USD_PER_GB_MONTH = 0.023  # AWS S3 standard, us-east-1 (from memory)
 EGRESS_USD_PER_GB = 0.09  # AWS to the internet, first 10 TB (from memory)
@@ -114,7 +120,7 @@ def rental(
         chip: what is rented.
         chip_hours: chips × hours.
         scheme: on-demand, 1y or 3y.
-        price: list and low price; default: the hardware catalog's.
+        price: list and low price; default: the newest known.
         usd_per_hour: your own price instead, for this scheme.
         discount: negotiated, a share from 0 to below 1, on top of the scheme.
         extras: further lines.
@@ -122,7 +128,7 @@ def rental(
     Raises:
         InputError: no price is known, or a number is out of range.
     """
-    require_positive(chip_hours, "chip-hours")
+    require_chip_hours(chip_hours)
     _require_share(discount, "discount")
     if scheme not in SCHEMES[:-1]:
         raise InputError(
@@ -132,7 +138,7 @@ def rental(
         )
     notes: list[str] = []
     if usd_per_hour is not None:
-        list_usd = low = require_positive(usd_per_hour, "usd-per-hour")
+        list_usd = low = _require(usd_per_hour, "usd-per-hour")
         said = f"${usd_per_hour:g} an hour, as given"
     else:
         price = price or catalog_price(chip)
@@ -185,7 +191,7 @@ def owned(
     Raises:
         InputError: the price or the watts of the chip are not known, or a number is out of range.
     """
-    require_positive(chip_hours, "chip-hours")
+    require_chip_hours(chip_hours)
     how = ownership or Ownership()
     capital_usd, watts = _capital_usd(chip, how), _watts(chip)
     _check(how)
@@ -246,7 +252,7 @@ def compare(
     Raises:
         InputError: no scheme can be priced, or a number is out of range.
     """
-    require_positive(chip_hours, "chip-hours")
+    require_chip_hours(chip_hours)
     _require_share(discount, "discount")
     if usd_per_hour is not None:
         price = own_price(chip, usd_per_hour, price)
@@ -279,7 +285,7 @@ def own_price(chip: Chip, usd_per_hour: float, known: Price | None = None) -> Pr
     Raises:
         InputError: it is not positive.
     """
-    require_positive(usd_per_hour, "usd-per-hour")
+    _require(usd_per_hour, "usd-per-hour")
     base = known or catalog_price(chip)
     if base is None:
         median = median_discounts()
@@ -295,12 +301,12 @@ def storage(terabytes: float, months: float, usd_per_gb_month: float | None = No
     """Corpus and checkpoints kept: TB (1e12 bytes) × months.
 
     Raises:
-        InputError: a number is not positive.
+        InputError: a number that is not positive, or absurd; so do those below.
     """
-    require_positive(terabytes, "storage-tb")
-    require_positive(months, "months")
+    _require(terabytes, "storage-tb")
+    _require(months, "months")
     rate = usd_per_gb_month if usd_per_gb_month is not None else STORAGE_USD_PER_GB_MONTH
-    require_positive(rate, "usd-per-gb-month")
+    _require(rate, "usd-per-gb-month")
     return _flat(
         "storage",
         terabytes * 1000 * months * rate,
@@ -309,25 +315,17 @@ def storage(terabytes: float, months: float, usd_per_gb_month: float | None = No
 
 
 def egress(terabytes: float, usd_per_gb: float | None = None) -> Line:
-    """Bytes carried out of the cloud: TB (1e12 bytes).
-
-    Raises:
-        InputError: a number is not positive.
-    """
-    require_positive(terabytes, "egress-tb")
+    """Bytes carried out of the cloud: TB (1e12 bytes)."""
+    _require(terabytes, "egress-tb")
     rate = usd_per_gb if usd_per_gb is not None else EGRESS_USD_PER_GB
-    require_positive(rate, "usd-per-gb")
+    _require(rate, "usd-per-gb")
     return _flat("egress", terabytes * 1000 * rate, f"{terabytes:g} TB × ${rate:g} a GB")
 
 
 def people(months: float, salary_usd_per_year: float) -> Line:
-    """Person-months × what a person costs in a year, with everything.
-
-    Raises:
-        InputError: a number is not positive.
-    """
-    require_positive(months, "people-months")
-    require_positive(salary_usd_per_year, "salary")
+    """Person-months × what a person costs in a year, with everything."""
+    _require(months, "people-months")
+    _require(salary_usd_per_year, "salary")
     return _flat(
         "people",
         months * salary_usd_per_year / 12,
@@ -336,12 +334,8 @@ def people(months: float, salary_usd_per_year: float) -> Line:
 
 
 def rate_for_budget(budget_usd: float, chip_hours: float) -> float:
-    """The hourly price at which a budget buys the chip-hours: $23.1M for PaLM's needs $2.75.
-
-    Raises:
-        InputError: a number is not positive.
-    """
-    return require_positive(budget_usd, "budget") / require_positive(chip_hours, "chip-hours")
+    """The hourly price at which a budget buys the chip-hours: $23.1M for PaLM's needs $2.75."""
+    return _require(budget_usd, "budget") / require_chip_hours(chip_hours)
 
 
 def _flat(name: str, usd: float, note: str) -> Line:
@@ -351,26 +345,24 @@ def _flat(name: str, usd: float, note: str) -> Line:
 def _capital_usd(chip: Chip, how: Ownership) -> float:
     """Price of one chip with its share of server and network."""
     bare = how.buy_usd if how.buy_usd is not None else chip.buy_usd
-    if not bare:
-        if how.buy_usd is not None:
-            require_positive(how.buy_usd, "buy-usd")
+    if bare is None:
         raise InputError(
-            f"what a {chip.id} costs to buy is not known",
+            f"the purchase price of {chip.id} is not known",
             where="buy-usd",
             fix="give --buy-usd, the price of one chip",
         )
-    require_positive(bare, "buy-usd")
+    _require(bare, "buy-usd")
     factor = how.server_factor
     if factor is None:
         factor = 1.0 if chip.id in WITH_SERVER and how.buy_usd is None else SERVER_FACTOR
-    require_positive(factor, "server-factor")
+    _require(factor, "server-factor")
     return bare * factor / (1 - how.network_share)
 
 
 def _watts(chip: Chip) -> float:
     if not chip.watts:
         raise InputError(
-            f"the power of a {chip.id} is not known",
+            f"the power of {chip.id} is not known",
             where="gpu",
             fix="put watts into hardware.csv in the folder of GROUNDUP_CATALOG",
         )
@@ -378,9 +370,9 @@ def _watts(chip: Chip) -> float:
 
 
 def _check(how: Ownership) -> None:
-    require_positive(how.years, "years")
-    require_positive(how.usd_per_kwh, "usd-per-kwh")
-    require_positive(how.hosting_usd_per_kw_month, "hosting-usd-per-kw-month")
+    _require(how.years, "years")
+    _require(how.usd_per_kwh, "usd-per-kwh")
+    _require(how.hosting_usd_per_kw_month, "hosting-usd-per-kw-month")
     _require_share(how.residual, "residual")
     _require_share(how.network_share, "network-share")
     if how.pue < 1 or how.pue > 5:
@@ -393,6 +385,10 @@ def _check(how: Ownership) -> None:
             f"utilisation is {how.utilisation:g}, but is a share above 0, at most 1",
             where="utilisation",
         )
+
+
+def _require(value: float, name: str) -> float:
+    return require_up_to(value, name, MOST[name])
 
 
 def _require_share(value: float, name: str) -> None:

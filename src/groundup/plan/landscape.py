@@ -1,8 +1,10 @@
 """Where a plan stands among known models: training compute and cost over time, and today's price.
 
-`reprice` answers what a published run would cost on another chip or another day: its chip-hours
-where it ran on that chip, else its FLOPs at its own model FLOPs utilisation (40 % where none was
-published, and marked so), times the price in force on the day (`prices.price_on`).
+`reprice` answers what a published run would cost on another chip or another day: chip-hours times
+the price in force on the day (`prices.price_on`). On every chip the hours hold what was lost to
+failures and restarts: its own chip-hours where they are known, scaled by the peaks where the chip
+is another (the same utilisation end to end: PaLM's 8.4M hours are 30 % of the peak, although it
+computed at 46 %), else its FLOPs at an MFU times the goodput that plans assume.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from groundup.errors import InputError
-from groundup.plan.hardware import Chip, find_chip
+from groundup.plan.hardware import Chip, chips
 from groundup.plan.limits import require_flops, require_parameters, require_positive, require_tokens
 from groundup.plan.milestones import Milestone
-from groundup.plan.prices import Price, price_on
+from groundup.plan.prices import Price, match_priced, price_on
+from groundup.plan.time import GOODPUT
 
 ASSUMED_MFU = (
     0.40  # where a run's own is not known: the middle of what PaLM table 3 and later report
@@ -30,7 +33,8 @@ class Repriced:
     chip: str
     day: date
     chip_hours: float
-    mfu: float | None  # None: its own chip-hours
+    utilisation: float | None  # of the peak over all hours, lost ones included; None: own hours
+    mfu: float | None  # where the hours follow from one, × goodput
     mfu_assumed: bool
     list_usd: float
     low_usd: float
@@ -71,17 +75,19 @@ def landscape(
         models: see `milestones.milestones`.
         plan: yours, from `own_plan`.
         price_on_chip: reprice every run on this chip.
-        day: at the prices of this day; default: today.
-        mfu: of runs on a chip that they did not run on; default: their own.
+        day: at the prices of this day; default: the newest known.
+        mfu: of runs on a chip that they did not run on; default: what their hours say, else their
+            own MFU, else `ASSUMED_MFU`.
 
     Raises:
         InputError: an unknown chip or one without a price, or a utilisation out of range.
     """
-    day = day or date.today()
     chip = price = None
     if price_on_chip is not None:
-        chip = find_chip(price_on_chip)
-        price = price_on(chip, day)
+        chip = match_priced(price_on_chip).chip
+        price = price_on(price_on_chip, day)
+        day = day or price.day
+    on = day or date.today()
     entries = [
         Entry(
             model.name,
@@ -92,14 +98,13 @@ def landscape(
             model.cost_usd,
             model.cost_kind,
             model,
-            reprice(model, chip, price, day, mfu) if chip and price else None,
+            reprice(model, chip, price, on, mfu) if chip and price else None,
         )
         for model in models
     ]
     if plan is not None:
         if chip and price:
-            hours = _hours(plan.flops, chip, mfu or ASSUMED_MFU)
-            again = _repriced(chip, price, day, hours, mfu or ASSUMED_MFU, mfu is None)
+            again = _at_mfu(plan.flops, chip, price, on, mfu or ASSUMED_MFU, mfu is None)
             plan = dataclasses.replace(plan, repriced=again)
         entries.append(plan)
     return sorted(entries, key=lambda entry: (entry.day, entry.name)), price
@@ -119,11 +124,16 @@ def reprice(
             where="mfu",
             fix="write 40% or 0.4",
         )
-    if model.chip == chip.id and model.chip_hours:
-        return _repriced(chip, price, day, model.chip_hours, None, False)
-    share = mfu or model.mfu or ASSUMED_MFU
+    if model.chip_hours and model.chip == chip.id:
+        return _repriced(chip, price, day, model.chip_hours, None, "its own chip-hours")
+    own = chips().get(model.chip)
+    if model.chip_hours and own and mfu is None:
+        peak = own.peak(own.training_precision)
+        share = model.flops / (model.chip_hours * 3600 * peak)
+        hours = model.flops / (share * chip.peak(chip.training_precision)) / 3600
+        return _repriced(chip, price, day, hours, share, f"at its own {share:.1%} end to end")
     assumed = mfu is None and model.mfu is None
-    return _repriced(chip, price, day, _hours(model.flops, chip, share), share, assumed)
+    return _at_mfu(model.flops, chip, price, day, mfu or model.mfu or ASSUMED_MFU, assumed)
 
 
 def own_plan(
@@ -161,17 +171,18 @@ def own_plan(
     )
 
 
-def _hours(flops: float, chip: Chip, mfu: float) -> float:
-    return flops / (chip.peak(chip.training_precision) * mfu) / 3600
+def _at_mfu(
+    flops: float, chip: Chip, price: Price, day: date, mfu: float, assumed: bool
+) -> Repriced:
+    share = mfu * GOODPUT
+    hours = flops / (chip.peak(chip.training_precision) * share) / 3600
+    how = f"at {mfu:.1%} MFU{', assumed' if assumed else ''}, goodput {GOODPUT:.0%}"
+    again = _repriced(chip, price, day, hours, share, how)
+    return dataclasses.replace(again, mfu=mfu, mfu_assumed=assumed)
 
 
 def _repriced(
-    chip: Chip, price: Price, day: date, hours: float, mfu: float | None, assumed: bool
+    chip: Chip, price: Price, day: date, hours: float, share: float | None, how: str
 ) -> Repriced:
-    if mfu is None:
-        how = "its own chip-hours"
-    else:
-        how = f"at {mfu:.1%} MFU" + (", assumed" if assumed else "")
-    return Repriced(
-        chip.id, day, hours, mfu, assumed, hours * price.list_usd, hours * price.low_usd, how
-    )
+    usd, low_usd = hours * price.list_usd, hours * price.low_usd
+    return Repriced(chip.id, day, hours, share, None, False, usd, low_usd, how)

@@ -7,6 +7,7 @@ FLOPs); beyond them a number is a slip of the keyboard and every law a fantasy.
 from __future__ import annotations
 
 import math
+import numbers
 
 from groundup.errors import InputError
 from groundup.units import format_count
@@ -15,7 +16,9 @@ PARAMETERS = (1e3, 1e16)
 TOKENS = (1e3, 1e20)
 FLOPS = (1e7, 1e37)
 CHIPS = 10_000_000  # the largest clusters have some 1e5
+CHIP_HOURS = 1e12  # a million chips for a century
 CONTEXT = 1_000_000_000  # tokens of a sequence; models read some 1e7
+GUESSING_LOSS = 20 * math.log(2)  # nats of guessing one of 2^20 tokens; no vocabulary has more
 
 
 def require_parameters(value: float, name: str = "params") -> float:
@@ -43,6 +46,7 @@ def require_positive(value: float, name: str) -> float:
     Raises:
         InputError: it is not.
     """
+    _require_number(value, name)
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"{name} is {value:g}, but must be a number greater than zero", where=name)
     return value
@@ -54,7 +58,8 @@ def require_count(value: int, name: str) -> int:
     Raises:
         InputError: it is not.
     """
-    if isinstance(value, bool) or value != int(value) or value < 1:
+    _require_number(value, name)
+    if not math.isfinite(value) or value != int(value) or value < 1:
         raise InputError(f"{name} is {value}, but must be a whole number of at least 1", where=name)
     return int(value)
 
@@ -68,9 +73,58 @@ def require_chips(value: int, name: str = "n_chips") -> int:
     return _require_at_most(value, name, CHIPS)
 
 
+def require_chip_hours(value: float, name: str = "chip-hours") -> float:
+    """``value``, chips × hours.
+
+    Raises:
+        InputError: it is not positive, not finite or absurd.
+    """
+    return require_up_to(value, name, CHIP_HOURS)
+
+
+def require_up_to(value: float, name: str, most: float) -> float:
+    """``value``, if it is greater than zero and at most ``most``.
+
+    Raises:
+        InputError: it is not.
+    """
+    require_positive(value, name)
+    if value > most:
+        raise InputError(
+            f"{name} is {value:g}, more than can be planned ({most:g})",
+            where=name,
+            fix="check the unit",
+        )
+    return value
+
+
 def require_context(value: int, name: str = "context_length") -> int:
     """``value``, the tokens of a sequence; see `require_chips`."""
     return _require_at_most(value, name, CONTEXT)
+
+
+def require_planned(value: float, name: str, law: str) -> float:
+    """``value``, an answer of ``law`` for its params, tokens or flops.
+
+    Raises:
+        InputError: it is absurd: what was asked lies beyond what any law can say.
+    """
+    low, high = {"params": PARAMETERS, "tokens": TOKENS, "flops": FLOPS}[name]
+    if not low <= value <= high:
+        raise InputError(
+            f"{law} answers with {value:.3g} {name}, outside what can be planned "
+            f"({low:.0e} to {high:.0e})",
+            where=name,
+            fix="ask within what is built: 1e17 to 1e27 FLOPs",
+        )
+    return value
+
+
+def _require_number(value: object, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise InputError(
+            f"{name} is {value!r}, which is no number", where=name, fix="write 7e9 for 7B"
+        )
 
 
 def _require_at_most(value: int, name: str, most: int) -> int:

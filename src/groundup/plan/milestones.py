@@ -35,8 +35,10 @@ class Milestone:
     cost_kind: str  # published, estimate or empty
     cost_source: str
     on_map: bool  # a dense decoder of known size and text: scaling laws speak of it
+    speculative: bool  # nobody who knows has published its figures
     note: str
     source: str
+    aliases: tuple[str, ...] = ()
 
 
 def milestones() -> list[Milestone]:
@@ -50,27 +52,35 @@ def milestones() -> list[Milestone]:
 
 
 def find_milestones(names: list[str] | tuple[str, ...]) -> list[Milestone]:
-    """The models of these ids or names.
+    """The models of these ids, names or aliases, which hold the names of our presets.
 
     Raises:
         InputError: one that is not there; the nearest are named.
     """
-    known = milestones()
-    by_name = {name.casefold(): model for model in known for name in (model.name, model.id)}
+    by_name = {
+        _plain(name): model
+        for model in reversed(milestones())
+        for name in (*model.aliases, model.name, model.id)
+    }
     found = []
     for name in names:
-        model = by_name.get(name.casefold())
+        model = by_name.get(_plain(name))
         if model is None:
-            near = difflib.get_close_matches(name.casefold(), by_name, n=4, cutoff=0.4)
+            near = difflib.get_close_matches(_plain(name), by_name, n=4, cutoff=0.4)
             ids = list(dict.fromkeys(by_name[one].id for one in near))
             raise InputError(
                 f"there is no milestone model {name!r}",
                 where="model",
                 fix=("the nearest are " if ids else "known are ")
-                + ", ".join(ids or [model.id for model in known]),
+                + ", ".join(ids or [model.id for model in milestones()]),
             )
         found.append(model)
-    return found
+    return list(dict.fromkeys(found))
+
+
+def _plain(name: str) -> str:
+    """A name for comparing: no case, and any separator is a dash."""
+    return "-".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _milestone(row: Row) -> Milestone:
@@ -113,6 +123,8 @@ def _milestone(row: Row) -> Milestone:
         cost_kind=row.text("cost_kind"),
         cost_source=row.text("cost_source"),
         on_map=on_map,
+        speculative=row.text("speculative") == "yes",
         note=row.text("note"),
         source=row.text("source"),
+        aliases=tuple(filter(None, map(str.strip, row.text("aliases").split("|")))),
     )

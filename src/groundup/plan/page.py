@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from groundup.charts import STYLE, script
-from groundup.errors import StorageError
 from groundup.files import write_atomic
 from groundup.tables import Table, printable
 
 HERE = Path(__file__).parent
-# A cell that is a number to people: 1,234 · 5.24M · $12.2M · 41.6 × · 12% · 0.1 – 0.2; or nothing.
-_ONE = r"[+-]?\$?\d[\d,.]*(?:e[+-]?\d+)?(?: ?(?:%|×|[A-Za-z]{1,5}))?"
+# A cell that is a number to people: ~1,234 · 5.24M · $12.2M · 41.6 × · 12% · 0.1 – 0.2; or nothing.
+_ONE = r"~?[+-]?\$?\d[\d,.]*(?:e[+-]?\d+)?(?: ?(?:%|×|[A-Za-z]{1,5}))?"
 _NUMBER = re.compile(rf"–?|{_ONE}(?: – {_ONE})?")
 
 
@@ -45,15 +44,6 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:
     Raises:
         StorageError: the folder is a file or not writable, or the disk is full.
     """
-    for place in path.parents:
-        if place.exists():
-            if not place.is_dir():
-                raise StorageError(
-                    f"{place} is a file, so no page can be written into it",
-                    where=str(path),
-                    fix="choose another folder",
-                )
-            break
     write_atomic(path, render(title, sections))
     return path
 

@@ -22,6 +22,7 @@ from groundup.plan.landscape import Entry
 from groundup.units import format_count, format_money
 
 PARAMETERS, TOKENS = "parameters", "training tokens"
+GUESSED = "\n~ a guess of others: nothing was published"
 FAR = 300  # times the text of the model to match: beyond it no text is left to read
 
 
@@ -43,12 +44,14 @@ def map_chart(
     """Models over colours that say how far their text is from the optimum for their size."""
     spots = [
         Spot(
-            place.name,
+            "~" * place.speculative + place.name,
             place.parameters,
             place.tokens,
             ours=place.ours,
             note=f"{format_count(place.parameters)} on {format_count(place.tokens)} tokens\n"
-            f"{place.tokens_per_parameter:.1f} tokens per parameter\n{place.verdict}",
+            f"{place.tokens_per_parameter:.1f} tokens per parameter\n{place.verdict}"
+            + GUESSED
+            * place.speculative,
         )
         for place in places
     ]
@@ -89,12 +92,12 @@ def compute_chart(entries: Sequence[Entry]) -> str:
     """Training compute over time, on a logarithmic axis."""
     spots = [
         Spot(
-            entry.name,
+            _name(entry),
             entry.day,
             entry.flops,
             group="your plan" if entry.ours else "known models",
             ours=entry.ours,
-            note=f"{entry.day}\n{entry.flops:.3g} FLOPs",
+            note=f"{entry.day}\n{entry.flops:.3g} FLOPs" + GUESSED * _guessed(entry),
         )
         for entry in sorted(entries, key=lambda entry: -entry.flops)  # the largest choose first
     ]
@@ -111,12 +114,12 @@ def cost_chart(entries: Sequence[Entry]) -> str:
     }
     spots = [
         Spot(
-            entry.name,
+            _name(entry),
             entry.day,
             entry.cost_usd,
             group=groups.get(entry.cost_kind, entry.cost_kind),
             ours=entry.ours,
-            note=f"{entry.day}\n{format_money(entry.cost_usd)}",
+            note=f"{entry.day}\n{format_money(entry.cost_usd)}" + GUESSED * _guessed(entry),
             label=entry.repriced is None,  # the repriced point beside it has the name
         )
         for entry in sorted(entries, key=lambda entry: -entry.flops)
@@ -124,13 +127,15 @@ def cost_chart(entries: Sequence[Entry]) -> str:
     ]
     spots += [
         Spot(
-            entry.name,
+            _name(entry),
             entry.day,
             entry.repriced.list_usd,
             group=f"on {entry.repriced.chip} at the list price of {entry.repriced.day}",
             ours=entry.ours,
             note=f"{format_money(entry.repriced.list_usd)} list, "
-            f"{format_money(entry.repriced.low_usd)} low\n{entry.repriced.how}",
+            f"{format_money(entry.repriced.low_usd)} low\n{entry.repriced.how}"
+            + GUESSED
+            * _guessed(entry),
         )
         for entry in sorted(entries, key=lambda entry: -entry.flops)
         if entry.repriced
@@ -143,6 +148,14 @@ def cost_chart(entries: Sequence[Entry]) -> str:
         y_prefix="$",
         height=680,
     )
+
+
+def _guessed(entry: Entry) -> bool:
+    return entry.model is not None and entry.model.speculative
+
+
+def _name(entry: Entry) -> str:
+    return "~" * _guessed(entry) + entry.name
 
 
 def isoflop_chart(curves: Sequence[IsoFlop], title: str = "Loss over size at equal compute") -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from groundup.plan.laws import DEFAULT_LAW, LOSS_LAW, find_law, surface
 from groundup.plan.limits import require_parameters, require_tokens
@@ -39,6 +39,8 @@ class Place:
     verdict: str
     note: str = ""
     ours: bool = False
+    speculative: bool = False  # size and text are guesses of others
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,11 @@ def places(models: Sequence[Milestone], law: str = DEFAULT_LAW) -> list[Place]:
         ConfigError: no such law.
     """
     found = [
-        place(model.name, model.parameters, model.tokens, law, note=model.note)
+        replace(
+            place(model.name, model.parameters, model.tokens, law, note=model.note),
+            speculative=model.speculative,
+            source=model.source,
+        )
         for model in models
         if model.on_map and model.parameters is not None and model.tokens is not None
     ]

@@ -53,6 +53,50 @@ def test_a_price_in_force_needs_no_warning(capsys):
     assert found["price"]["date"] == "2022-09-11"
 
 
+def test_the_prices_of_a_vendor_and_a_place(capsys):
+    found = as_json(
+        capsys, "cost", "--gpu", "TPU-v3", "--chip-hours", "1000", "--date", "2019-07-01",
+        "--vendor", "Google",
+    )  # fmt: skip
+    hourly = [one["usd_per_chip_hour"] for one in found["schemes"]]
+    assert hourly == pytest.approx([2.00, 1.26, 0.90])
+    (offer,) = found["price"]["offers"]
+    assert (offer["date"], offer["location"]) == ("2019-07-01", "Iowa (us-central1)")
+    found = as_json(
+        capsys, "cost", "--gpu", "tpu-v5e", "--chip-hours", "1000", "--location", "Belgium"
+    )
+    assert found["price"]["list_usd"] == 1.32
+
+
+@pytest.mark.parametrize(
+    ("name", "usd"),
+    [
+        ("A100-PCIe", 1.64),
+        ("NVIDIA A100 PCIe", 1.64),
+        ("Google TPU v6e Trillium", 3.24),
+        ("NVIDIA Tesla V100 DGXS 16 GB", 3.06),
+        ("NVIDIA Tesla V100 DGXS 32 GB", 3.90),
+    ],
+)
+def test_names_of_the_archive(capsys, name, usd):
+    found = as_json(capsys, "cost", "--gpu", name, "--chip-hours", "1000")
+    assert found["price"]["list_usd"] == usd
+
+
+def test_the_same_chip_has_the_same_prices_in_every_command(capsys):
+    for chip in ("h100", "rtx-4090", "l4", "v100", "a100-80gb", "a100-40gb", "tpu-v4"):
+        cost = as_json(capsys, "cost", "--gpu", chip, "--chip-hours", "1000")["price"]
+        repriced = as_json(capsys, "landscape", "--model", "palm", "--price-on", chip)["price"]
+        time = as_json(
+            capsys, "time", "--params", "7B", "--tokens", "140B", "--gpu", chip, "--n", "8",
+            "--mfu", "0.4",
+        )  # fmt: skip
+        assert repriced == cost
+        assert (time["usd_per_hour"], time["usd_low_per_hour"], time["price_date"]) == (
+            cost["list_usd"], cost["low_usd"], cost["date"],
+        )  # fmt: skip
+
+
 def test_what_a_budget_buys(capsys):
     found = as_json(
         capsys, "cost", "--gpu", "tpu-v4", "--chip-hours", "8404992", "--budget", "$23.1M"
@@ -91,7 +135,12 @@ def test_owned_machines(capsys):
         (["--gpu", "h100", "--chip-hours", "9", "--scheme", "owned", "--discount", "9%"], "owned"),
         (["--gpu", "h100", "--chip-hours", "9", "--date", "yesterday"], "yesterday"),
         (["--gpu", "h100", "--chip-hours", "9", "--date", "2025-13-01"], "2025-13-01"),
-        (["--gpu", "h100", "--chip-hours", "9", "--vendor", "aws"], "vendor"),
+        (["--gpu", "h100", "--chip-hours", "9", "--vendor", "nobody"], "Google Cloud"),
+        (["--gpu", "h100", "--chip-hours", "9", "--location", "mars"], "Iowa"),
+        (["--gpu", "h100", "--chip-hours", "9", "--date", "1990-01-01"], "2023-06-20"),
+        (["--gpu", "h100", "--chip-hours", "1e30"], "chip-hours"),
+        (["--gpu", "h100", "--n", "1e12", "--days", "9"], "n is 1T"),
+        (["--gpu", "h100", "--n", "1e6", "--days", "1e9"], "chip-hours"),
         (["--gpu", "h100", "--chip-hours", "9", "--storage-tb", "5"], "months"),
         (["--gpu", "h100", "--chip-hours", "9", "--salary", "5"], "people-months"),
         (["--gpu", "h100", "--chip-hours", "9", "--budget", "0"], "budget"),
@@ -139,6 +188,7 @@ def test_carbon_without_a_region_gives_the_spread(capsys):
     ("arguments", "named"),
     [
         (["--gpu", "h900", "--chip-hours", "1"], "h900"),
+        (["--gpu", "h100", "--n", "1e12", "--days", "1e9"], "n is 1T"),
         (["--gpu", "h100", "--chip-hours", "1", "--region", "us-central9"], "gcp/us-central1"),
         (["--gpu", "h100", "--chip-hours", "1", "--region", "usa"], "gcp/us-west1"),
         (["--gpu", "h100", "--chip-hours", "1", "--kg-per-kwh", "385"], "kg-per-kwh"),

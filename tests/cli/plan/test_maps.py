@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from groundup.plan.time import GOODPUT
 from tests.cli.command import groundup
 
 
@@ -58,8 +59,29 @@ def test_a_published_run_is_repriced(capsys):
         "2025-03", "--mfu", "50%",
     )  # fmt: skip
     (gpt3,) = found["models"]
-    assert gpt3["repriced"]["chip_hours"] == pytest.approx(3.14e23 / (312e12 * 0.5) / 3600)
+    assert gpt3["repriced"]["chip_hours"] == pytest.approx(
+        3.14e23 / (312e12 * 0.5 * GOODPUT) / 3600
+    )
     assert gpt3["repriced"]["low_usd"] < gpt3["repriced"]["list_usd"]
+
+
+def test_guesses_are_marked_and_sources_shown(capsys):
+    done = groundup(
+        capsys, "plan", "landscape", "--model", "gpt-4", "--model", "palm", "--price-on", "h100",
+        "--sources",
+    )  # fmt: skip
+    assert done.code == 0
+    for words in ("~2.1e+25", "~57M", "~$78,562,017", "guesses of others", "arXiv:2204.02311"):
+        assert words in done.out
+    assert "~2.53e+24" not in done.out  # PaLM's
+    found = as_json(capsys, "landscape", "--model", "gpt-4", "--model", "palm")
+    assert [model["speculative"] for model in found["models"]] == [False, True]
+    done = groundup(capsys, "plan", "heatmap", "--sources")
+    assert "~3.6T" in done.out
+    assert "arXiv:2203.15556" in done.out
+    found = as_json(capsys, "heatmap")
+    assert all(model["source"] for model in found["models"])
+    assert [one["name"] for one in found["models"] if one["speculative"]] == ["PaLM 2"]
 
 
 def test_the_landscape_for_people(capsys):
@@ -81,6 +103,8 @@ def test_the_landscape_for_people(capsys):
         (["landscape", "--price-on", "h900"], "h900"),
         (["landscape", "--price-on", "b200"], "B200-SXM"),
         (["landscape", "--date", "2025-01"], "--price-on"),
+        (["landscape", "--price-on", "h100", "--date", "1990"], "1990"),
+        (["landscape", "--price-on", "h100", "--date", "1990-01-01"], "2023-06-20"),
         (["landscape", "--mfu", "40%"], "--price-on"),
         (["landscape", "--price-on", "h100", "--mfu", "40"], "mfu"),
         (["landscape", "--usd", "5k"], "--flops"),

@@ -49,9 +49,7 @@ def carbon(
     match = match_chip(chip_name)
     chip = match.chip
     if watts is None and not chip.watts:
-        raise InputError(
-            f"the power of a {chip.id} is not known", where="watts", fix="give --watts"
-        )
+        raise InputError(f"the power of {chip.id} is not known", where="watts", fix="give --watts")
     if region is not None and kg_per_kwh is not None:
         raise InputError(
             "a region has an intensity of its own",

@@ -13,6 +13,7 @@ from groundup.cli.plan.quantities import (
     DAY,
     chip_hours_options,
     notes_table,
+    price_json,
     read_chip_hours,
 )
 
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 @click.option("--usd-per-hour", type=MONEY, help="Your own price of a chip-hour.")
 @click.option("--discount", type=SHARE, default=0.0, help="Negotiated, for example 30%.")
 @click.option("--date", "day", type=DAY, help="At the archived prices of this day.")
-@click.option("--vendor", help="Archived prices of this vendor only; with --date.")
+@click.option("--vendor", help="Archived prices of this vendor only.")
+@click.option("--location", help="Archived prices of this place only, for example Iowa.")
 @click.option("--budget", type=MONEY, help="Say what this much would buy.")
 @click.option("--storage-tb", type=float, help="Corpus and checkpoints kept, TB …")
 @click.option("--months", type=float, help="… for so many months.")
@@ -55,6 +57,7 @@ def cost(
     discount: float,
     day: Any,
     vendor: str | None,
+    location: str | None,
     budget: float | None,
     as_json: bool,
     **more: Any,
@@ -69,16 +72,14 @@ def cost(
 
     from groundup.errors import InputError
     from groundup.plan import cost as money
-    from groundup.plan.hardware import match_chip
-    from groundup.plan.prices import age_warning, catalog_price, price_on
+    from groundup.plan.prices import age_warning, catalog_price, match_priced, price_on
     from groundup.tables import print_json, print_tables
 
     hours = read_chip_hours(chip_hours, n, days)
-    match = match_chip(chip_name)
+    match = match_priced(chip_name)
     chip = match.chip
-    if vendor is not None and day is None:
-        raise InputError("--vendor chooses among archived prices", where="vendor", fix="add --date")
-    price = price_on(chip, day, vendor) if day is not None else catalog_price(chip)
+    archived = any(one is not None for one in (day, vendor, location))
+    price = price_on(chip_name, day, vendor, location) if archived else catalog_price(chip_name)
     extras = _extras(more)
     given = {
         "buy_usd": more["buy_usd"],
@@ -156,7 +157,7 @@ def cost(
                     }
                     for one in costs
                 ],
-                "price": None if price is None else _price_json(price),
+                "price": price_json(price),
                 "budget": bought,
                 "notes": notes,
                 "warnings": warnings,
@@ -222,12 +223,3 @@ def _cost_tables(costs: Sequence[Cost], chip: str, hours: float) -> list[Table]:
         + [["each", line.name, format_money(line.usd), line.note] for line in shared],
     )
     return [total, lines]
-
-
-def _price_json(price: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    said = asdict(price)
-    said["date"] = price.day.isoformat() if price.day else None
-    del said["day"], said["notes"]
-    return said

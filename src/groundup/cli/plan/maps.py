@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundup.cli.options import COUNT, FLOPS, MONEY, json_option
-from groundup.cli.plan.quantities import DAY, SHARE, notes_table
+from groundup.cli.options import COUNT, FLOPS, MONEY, SHARE, json_option
+from groundup.cli.plan.quantities import DAY, notes_table, price_json
 
 if TYPE_CHECKING:
     from groundup.plan.landscape import Entry
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from groundup.plan.undertraining import Place
     from groundup.tables import Table
 
+sources_option = click.option("--sources", is_flag=True, help="Say where each figure is from.")
 output_option = click.option("--output", metavar="DIR", help="Write the page with the charts here.")
 
 
@@ -24,6 +25,7 @@ output_option = click.option("--output", metavar="DIR", help="Write the page wit
 @click.option("--tokens", type=COUNT, help="Its training tokens.")
 @click.option("--name", default="your model", help="What to call it.")
 @click.option("--law", help="Law of the optimum (default: chinchilla-1).")
+@sources_option
 @output_option
 @json_option
 def heatmap(
@@ -31,6 +33,7 @@ def heatmap(
     tokens: float | None,
     name: str,
     law: str | None,
+    sources: bool,
     output: str | None,
     as_json: bool,
 ) -> None:
@@ -62,6 +65,7 @@ def heatmap(
         "the laws speak of training compute alone: who uses a model much, trains a smaller one "
         "longer (groundup plan inference-optimal)",
         "mixtures of experts, encoders and models of unknown text are not on the map",
+        *_said_of_guesses(any(one.speculative for one in found)),
     ]
     page = None
     if output is not None:
@@ -73,19 +77,23 @@ def heatmap(
             {"law": law, "models": [asdict(one) for one in found], "page": page, "notes": notes}
         )
         return
-    print_tables([_places_table(found, law), notes_table(_with_page(notes, page))])
+    tables = [_places_table(found, law), *([_map_sources(found)] if sources else [])]
+    print_tables([*tables, notes_table(_with_page(notes, page, sources))])
 
 
 @click.command()
 @click.option("--price-on", metavar="CHIP", help="Reprice every run on this chip …")
-@click.option("--date", "day", type=DAY, help="… at the prices of this day (default: today).")
-@click.option("--mfu", type=SHARE, help="Utilisation there (default: the run's own, else 40%).")
+@click.option("--date", "day", type=DAY, help="… at the prices of this day (default: newest).")
+@click.option(
+    "--mfu", type=SHARE, help="MFU there (default: the run's own hours or MFU, else 40%)."
+)
 @click.option("--model", "names", multiple=True, help="Only this model (repeat for more).")
 @click.option("--params", type=COUNT, help="Parameters of your plan.")
 @click.option("--tokens", type=COUNT, help="Its training tokens.")
 @click.option("--flops", type=FLOPS, help="Its training FLOPs, instead of the two.")
 @click.option("--usd", type=MONEY, help="Its cost.")
 @click.option("--name", default="your plan", help="What to call it.")
+@sources_option
 @output_option
 @json_option
 def landscape(
@@ -98,22 +106,23 @@ def landscape(
     flops: float | None,
     usd: float | None,
     name: str,
+    sources: bool,
     output: str | None,
     as_json: bool,
 ) -> None:
     """Training compute and cost of milestone models, with your plan among them.
 
     --price-on CHIP says what each run would cost on that chip at the prices of --date: its own
-    chip-hours where it ran there, else its FLOPs at its utilisation.
+    chip-hours, scaled by the peaks where it ran elsewhere, else its FLOPs at its MFU and the usual
+    goodput.
     """
     from datetime import date
 
     from groundup.errors import InputError
-    from groundup.plan.hardware import match_chip
     from groundup.plan.landscape import landscape as draw
     from groundup.plan.landscape import own_plan
     from groundup.plan.milestones import find_milestones, milestones
-    from groundup.plan.prices import age_warning
+    from groundup.plan.prices import age_warning, match_priced
     from groundup.tables import print_json, print_tables
 
     today = date.today()
@@ -131,9 +140,10 @@ def landscape(
     notes = [
         "costs are of the training run alone: no staff, no failed runs, no research before it",
         "estimates are those of Epoch AI at cloud prices of the time, in dollars of 2023",
+        *_said_of_guesses(any(one.model and one.model.speculative for one in entries)),
     ]
     if price is not None:
-        taken_as = match_chip(price_on or "").note
+        taken_as = match_priced(price_on or "").note
         notes += [*([taken_as] if taken_as else []), *price.notes]
         warning = age_warning(price, day or today)
         if warning and warning not in notes:
@@ -146,7 +156,8 @@ def landscape(
     if as_json:
         print_json(_landscape_json(entries, price, page, notes))
         return
-    print_tables([_entries_table(entries, price), notes_table(_with_page(notes, page))])
+    tables = [_entries_table(entries, price), *([_sources_table(entries)] if sources else [])]
+    print_tables([*tables, notes_table(_with_page(notes, page, sources))])
 
 
 def _places_table(found: Sequence[Place], law: str) -> Table:
@@ -170,14 +181,17 @@ def _places_table(found: Sequence[Place], law: str) -> Table:
         [
             [
                 ("→ " if one.ours else "") + one.name,
-                format_count(one.parameters),
-                format_count(one.tokens),
-                f"{one.tokens_per_parameter:,.1f}",
-                format_count(one.optimal_tokens),
-                f"{one.factor:.2f}",
-                f"{one.factor_by_law['besiroglu']:.2f}",
-                format_count(one.optimal_parameters_at_compute),
-                f"{one.excess_compute:.2f} ×",
+                *_marked(
+                    one.speculative,
+                    format_count(one.parameters),
+                    format_count(one.tokens),
+                    f"{one.tokens_per_parameter:,.1f}",
+                    format_count(one.optimal_tokens),
+                    f"{one.factor:.2f}",
+                    f"{one.factor_by_law['besiroglu']:.2f}",
+                    format_count(one.optimal_parameters_at_compute),
+                    f"{one.excess_compute:.2f} ×",
+                ),
                 one.verdict,
             ]
             for one in found
@@ -196,27 +210,50 @@ def _entries_table(entries: Sequence[Entry], price: Price | None) -> Table:
     rows = []
     for entry in entries:
         model = entry.model
-        row = [
-            ("→ " if entry.ours else "") + entry.name,
-            "" if entry.ours else entry.day.isoformat(),
+        guessed = model is not None and model.speculative
+        sizes = _marked(
+            guessed,
             format_count(entry.parameters) if entry.parameters else "",
             format_count(entry.tokens) if entry.tokens else "",
             f"{entry.flops:.3g}",
-            model.chip if model else "",
-            format_count(model.chip_hours) if model and model.chip_hours else "",
-            format_money(entry.cost_usd) if entry.cost_usd else "",
+        )
+        row = [
+            ("→ " if entry.ours else "") + entry.name,
+            "" if entry.ours else entry.day.isoformat(),
+            *sizes,
+            *_marked(guessed, model.chip if model else ""),
+            *_marked(guessed, format_count(model.chip_hours) if model and model.chip_hours else ""),
+            *_marked(guessed, format_money(entry.cost_usd) if entry.cost_usd else ""),
             entry.cost_kind,
         ]
         if entry.repriced:
             again = entry.repriced
-            row += [
+            row += _marked(
+                guessed,
                 format_count(again.chip_hours),
                 format_money(again.list_usd),
                 format_money(again.low_usd),
-                again.how,
-            ]
+            )
+            row.append(again.how)
         rows.append(row)
     return Table("Milestone models, oldest first", columns, rows)
+
+
+def _marked(guessed: bool, *cells: str) -> list[str]:
+    """The cells, with ~ before what nobody who knows has published."""
+    return ["~" * guessed * bool(cell) + cell for cell in cells]
+
+
+def _said_of_guesses(any_: bool) -> list[str]:
+    said = "~: nothing was published of this model; the figures are guesses of others"
+    return [said] if any_ else []
+
+
+def _map_sources(found: Sequence[Place]) -> Table:
+    from groundup.tables import Table
+
+    rows = [[one.name, one.source, one.note] for one in found if not one.ours]
+    return Table("Where the figures are from", ["model", "size and text", "note"], rows)
 
 
 def _sources_table(entries: Sequence[Entry]) -> Table:
@@ -233,8 +270,9 @@ def _sources_table(entries: Sequence[Entry]) -> Table:
     )
 
 
-def _with_page(notes: Sequence[str], page: str | None) -> list[str]:
-    return [*notes, *([f"charts: {page}"] if page else [])]
+def _with_page(notes: Sequence[str], page: str | None, sources: bool) -> list[str]:
+    where = [] if sources else ["where each figure is from: --sources, or --json"]
+    return [*notes, *where, *([f"charts: {page}"] if page else [])]
 
 
 def _heatmap_page(found: Sequence[Place], law: str, notes: Sequence[str], output: str) -> str:
@@ -259,6 +297,7 @@ def _heatmap_page(found: Sequence[Place], law: str, notes: Sequence[str], output
         [
             Section("The map", [said], [chart], notes=notes),
             Section("The models", tables=[_places_table(found, law)]),
+            Section("Sources", tables=[_map_sources(found)]),
         ],
     )
     return str(page)
@@ -298,12 +337,8 @@ def _landscape_json(
         row["yours"] = entry.ours
         for name in ("id", "chip", "n_chips", "chip_hours", "mfu", "cost_source", "source", "note"):
             row[name] = model.get(name) or None
+        row["speculative"] = model.get("speculative", False)
         if entry.repriced:
             row["repriced"]["date"] = row["repriced"].pop("day").isoformat()
         models.append(row)
-    said = None
-    if price is not None:
-        said = asdict(price)
-        said["date"] = price.day.isoformat() if price.day else None
-        del said["day"], said["notes"]
-    return {"models": models, "price": said, "page": page, "notes": list(notes)}
+    return {"models": models, "price": price_json(price), "page": page, "notes": list(notes)}

@@ -1,4 +1,4 @@
-"""Options that planning commands share: days and chip-hours."""
+"""What planning commands share: days, chip-hours, prices in JSON, and their notes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from groundup.cli.options import COUNT
 
 if TYPE_CHECKING:
+    from groundup.plan.prices import Price
     from groundup.tables import Table
 
 
@@ -54,16 +55,16 @@ def read_chip_hours(chip_hours: float | None, n: float | None, days: float | Non
     """Chip-hours as given, or chips × days × 24.
 
     Raises:
-        InputError: neither, both, or a number that is not positive.
+        InputError: neither, both, or a number that is not positive, or absurd.
     """
     from groundup.errors import InputError
-    from groundup.plan.limits import require_count, require_positive
+    from groundup.plan.limits import require_chip_hours, require_chips, require_positive
 
     if chip_hours is not None and n is None and days is None:
-        return require_positive(chip_hours, "chip-hours")
+        return require_chip_hours(chip_hours)
     if chip_hours is None and n is not None and days is not None:
-        chips = require_count(int(n) if n == int(n) else n, "n")  # type: ignore[arg-type]
-        return chips * require_positive(days, "days") * 24
+        chips = require_chips(n, "n")  # type: ignore[arg-type]
+        return require_chip_hours(chips * require_positive(days, "days") * 24)
     said = "said twice" if chip_hours is not None else "not said"
     raise InputError(
         f"the chip-hours are {said}",
@@ -78,3 +79,17 @@ def notes_table(notes: Sequence[str], warnings: Sequence[str] = ()) -> Table:
 
     rows = [[f"warning: {warning}"] for warning in warnings] + [[note] for note in notes]
     return Table("Notes", ["note"], rows)
+
+
+def price_json(price: Price | None) -> dict[str, Any] | None:
+    """A price with its date and the offers behind it; its notes stand with those of the command."""
+    from dataclasses import asdict
+
+    if price is None:
+        return None
+    said = asdict(price)
+    said["date"] = price.day.isoformat() if price.day else None
+    for offer in said["offers"]:
+        offer["date"] = offer.pop("day").isoformat()
+    del said["day"], said["notes"]
+    return said
