@@ -154,8 +154,19 @@ def test_source_and_target_of_an_encoder_decoder_are_averaged() -> None:
     assert training_flops_per_token(config, 512, True, 114) == 3 * forward_flops_per_token(
         config, 512, True, 114
     )
-    # A token meets about half of the parameters: 6 N is twice too much.
-    assert training_flops_per_token(config, 512) == pytest.approx(flops_6n(config) / 2, rel=0.15)
+    assert training_flops_per_token(config, 512) == pytest.approx(flops_6n(config), rel=0.15)
+
+
+# arXiv:2005.14165 table D.1: total training FLOPs for 1,000 billion tokens; its N are rounded.
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [("t5-small", 1.80e20), ("t5-base", 6.60e20), ("t5-large", 2.31e21), ("t5-3b", 9.00e21),
+     ("t5-11b", 3.30e22)],
+)  # fmt: skip
+def test_t5_in_the_table_of_gpt3(name: str, printed: float) -> None:
+    config = find_model(name)
+    assert 1e12 * flops_6n(config) == pytest.approx(printed, rel=0.06)
+    assert flops_6n(config) == pytest.approx(3 * parameters(config).total, rel=1e-6)
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)

@@ -136,6 +136,9 @@ def test_mixtral_uses_13_billion_for_a_token() -> None:
 def test_names_are_unique_and_every_family_has_a_model() -> None:
     names = [name for preset in PRESETS.values() for name in (preset.name, *preset.aliases)]
     assert len(names) == len(set(names))
+    assert all(find_preset(name).name in PRESETS for name in names)
+    for preset in PRESETS.values():  # no spelling of one is that of another
+        assert {find_preset(name).name for name in (preset.name, *preset.aliases)} == {preset.name}
     assert {preset.family for preset in PRESETS.values()} == set(FAMILIES)
     assert all(name == preset.name for name, preset in PRESETS.items())
     assert all(preset.source and 2017 < preset.year < 2027 for preset in PRESETS.values())
@@ -148,15 +151,36 @@ def test_names_are_unique_and_every_family_has_a_model() -> None:
         ("GPT3-175B", "gpt3-175b"),
         ("llama_30b", "llama-33b"),
         ("ul2", "ul2-20b"),
+        ("palm540b", "palm-540b"),
+        ("gpt-2", "gpt2-124m"),
+        ("gpt2-small", "gpt2-124m"),
+        ("gpt-2-xl", "gpt2-1.5b"),
+        ("gpt-3", "gpt3-175b"),
+        ("gpt-3-175b", "gpt3-175b"),
+        ("gptj", "gpt-j-6b"),
+        ("gptj-6b", "gpt-j-6b"),
+        ("neox-20b", "gpt-neox-20b"),
+        ("llama1-7b", "llama-7b"),
+        ("llama-1-65b", "llama-65b"),
+        ("llama-2-70b-hf", "llama2-70b"),
+        ("mistral-7b-v0.1", "mistral-7b"),
+        ("meta-llama/Llama-2-70b-hf", "llama2-70b"),
+        ("EleutherAI/pythia-1.4b", "pythia-1.4b"),
     ],
 )
 def test_aliases_capitals_and_underscores_are_understood(name: str, found: str) -> None:
     assert find_preset(name).name == found
+    assert find_model(name) == PRESETS[found].config
 
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("llama2-7", "llama2-7b"), ("bloom-175b", "bloom-176b"), ("palm540b", "palm-540b")],
+    [
+        ("llama2-7", "llama2-7b"),
+        ("bloom-175b", "bloom-176b"),
+        ("palm54b", "palm-540b"),
+        ("org/llama2-71b", "llama2-7b"),
+    ],
 )
 def test_an_unknown_model_names_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(repr(name))) as error:
@@ -177,6 +201,21 @@ def test_a_json_file_gives_the_config_back(name: str, tmp_path: Path) -> None:
     assert find_model(str(file)) == find_model(name)
 
 
+def test_what_model_show_prints_is_a_model(tmp_path: Path) -> None:
+    file = tmp_path / "shown"
+    file.write_text(json.dumps({"name": "gpt2", "config": find_model("gpt2").to_dict()}))
+    assert find_model(str(file)) == find_model("gpt2")
+
+
+def test_an_existing_file_wins_over_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("facebook").mkdir()
+    Path("facebook/opt-125m").write_text(json.dumps(find_model("gpt2").to_dict()))
+    assert find_model("facebook/opt-125m") == find_model("gpt2")
+    Path("mine").write_text(json.dumps(find_model("gpt2").to_dict()))
+    assert find_model("mine") == find_model("gpt2")
+
+
 def test_files_that_describe_no_model_are_named(tmp_path: Path) -> None:
     file = tmp_path / "model.json"
     with pytest.raises(InputError, match="file not found"):
@@ -193,6 +232,13 @@ def test_files_that_describe_no_model_are_named(tmp_path: Path) -> None:
     file.write_text('{"model_type": "llama"}')
     with pytest.raises(ConfigError, match="of transformers"):
         find_model(str(file))
+    file.write_text('{"architectures": ["GPT2LMHeadModel"], "n_embd": 768}')
+    with pytest.raises(ConfigError, match="of transformers"):
+        find_model(str(file))
+    file.write_text('{"parameters": {"total": 7}, "notes": []}')
+    with pytest.raises(ConfigError, match="describes no model") as one_line:
+        find_model(str(file))
+    assert not one_line.value.problems
     wrong = find_model("gpt2").to_dict() | {"stack": "decoders", "tie_embeddings": "yes"}
     file.write_text(json.dumps(wrong))
     with pytest.raises(ConfigError) as error:

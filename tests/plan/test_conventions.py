@@ -4,6 +4,7 @@ import pytest
 
 from groundup.architecture.config import ModelConfig
 from groundup.architecture.families import build
+from groundup.architecture.presets import find_model
 from groundup.errors import InputError
 from groundup.plan.conventions import flops_by_convention
 
@@ -27,7 +28,7 @@ def test_megatrons_formulas(l: int, h: int, a: int) -> None:  # noqa: E741
     assert found["hardware-full"] == pytest.approx(
         96 * l * h * h * (1 + s / 6 / h + vocab / 16 / l / h)
     )
-    assert found["hardware-selective"] == pytest.approx(
+    assert found["korthikanti-selective"] == pytest.approx(
         72 * l * h * h * (1 + s / 3 / h + vocab / 12 / l / h)
     )
 
@@ -46,3 +47,36 @@ def test_causal_attention_is_half_of_full() -> None:
 def test_a_length_below_1_is_refused() -> None:
     with pytest.raises(InputError, match="context_length is 0"):
         flops_by_convention(gpt(2, 512, 8), 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["gpt3-175b", "llama3.1-405b", "mistral-7b", "t5-11b", "bert-base", "xlnet-base"]
+)
+@pytest.mark.parametrize("length", [1, 2048, 131072])
+def test_selective_recomputation_does_less_again_than_full(name: str, length: int) -> None:
+    found = by_id(find_model(name), length)
+    assert found["exact"] < found["hardware-selective"] < found["hardware-full"]
+
+
+def test_selective_recomputation_does_two_products_again() -> None:
+    found = by_id(gpt(96, 12288, 96), 2048)
+    assert found["hardware-selective"] - found["exact"] == 4 * 96 * 12288 * 2048
+
+
+def test_llama_2s_three_conventions_of_mfu() -> None:
+    """One run has an MFU of 39.1, 42.2 or 45.3 % by 6N, causal and full attention."""
+    found = by_id(find_model("llama2-7b"), 4096)
+    assert 39.1 * found["palm-causal"] / found["6n"] == pytest.approx(42.2, abs=0.05)
+    assert 39.1 * found["palm"] / found["6n"] == pytest.approx(45.3, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["t5-11b", "t5-3b", "byt5-small", "bart-large"])
+@pytest.mark.parametrize("causal", [True, False])
+def test_palm_and_exact_agree_on_the_attention_of_an_encoder_and_decoder(
+    name: str, causal: bool
+) -> None:
+    config = find_model(name)
+    of_palm, of_exact = ("palm-causal", "exact-causal") if causal else ("palm", "exact")
+    short, long = by_id(config, 2048), by_id(config, 65536)
+    grown = long[of_exact] - short[of_exact]
+    assert long[of_palm] - short[of_palm] == pytest.approx(grown, rel=1e-3)

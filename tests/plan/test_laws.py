@@ -280,7 +280,7 @@ def test_the_default_lies_in_the_middle_of_the_laws() -> None:
 
 def test_far_extrapolation_is_said() -> None:
     assert "Extrapolated" not in one("chinchilla-2", flops=1e20).note
-    assert "Extrapolated: 3.33e+04 times" in one("chinchilla-2", flops=1e26).note
+    assert "Extrapolated: 33,333 times" in one("chinchilla-2", flops=1e26).note
 
 
 @pytest.mark.parametrize(
@@ -347,3 +347,48 @@ def test_every_law_has_its_source() -> None:
         for row in read_catalog(name, key):
             for column in ("source", "verification", "read"):
                 assert row.text(column), (row.where, column)
+
+
+def test_absurd_answers_are_left_out_of_the_list_and_refused_of_one_law() -> None:
+    points = frontier(flops=1e7)
+    assert 0 < len(points) < 9
+    for point in points:
+        assert 1e3 <= point.params <= 1e16
+        assert 1e3 <= point.tokens <= 1e20
+    with pytest.raises(InputError, match="chinchilla-1 answers with"):
+        frontier(tokens=1e20)  # none has another answer
+    with pytest.raises(InputError, match=r"kaplan answers with 0\.468 params"):
+        frontier(flops=1e7, law="kaplan")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "unique"), [(1e9, 0), (1e9, -5), (-1, 2), (math.nan, 1e9), (1e9, math.inf)]
+)
+def test_repeats_of_no_text_are_refused(tokens: float, unique: float) -> None:
+    with pytest.raises(InputError, match="tokens is"):
+        effective_tokens(tokens, unique)
+
+
+@pytest.mark.parametrize("ratio", [math.nan, -1, 0])
+def test_a_ratio_of_budgets_is_positive(ratio: float) -> None:
+    with pytest.raises(InputError, match="flops_ratio"):
+        multipliers(ratio)
+
+
+def test_text_is_no_number() -> None:
+    with pytest.raises(InputError, match="params is '7B', which is no number"):
+        frontier(params="7B")  # type: ignore[arg-type]
+
+
+def test_laws_by_other_spellings() -> None:
+    assert laws.find_law("Chinchilla_1").id == "chinchilla-1"
+    with pytest.raises(ConfigError, match="no law ''"):
+        frontier(params=7e9, law="")
+
+
+def test_an_optimum_of_a_surface_has_the_name_of_the_law_that_gives_it() -> None:
+    for law in laws.surfaces():
+        named = laws.name_of_optimum(law)
+        (point,) = frontier(flops=5.76e23, law=named)
+        assert (point.params, point.tokens) == pytest.approx(laws.surface(law).optimum(5.76e23))
+    assert laws.name_of_optimum("chinchilla-3") == "chinchilla-3-unrounded"

@@ -329,7 +329,7 @@ def test_two_key_value_heads_cannot_lie_on_three_ranks() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"optimizer": "adam"}, "unknown optimizer 'adam'"),
+        ({"optimizer": "adamax"}, "unknown optimizer 'adamax'"),
         ({"precision": "int4"}, "unknown precision 'int4'"),
         ({"context_length": 0}, "context_length is 0"),
         ({"context_length": 1.5}, "context_length is 1.5"),
@@ -356,3 +356,17 @@ def test_a_search_can_ask_it_tens_of_thousands_of_times() -> None:
         )
     )
     assert seconds / asked < 100e-6  # 12 us on an idle core
+
+
+@pytest.mark.parametrize("zero", [1, 2, 3])
+def test_zero_at_one_replica_costs_nothing(zero: int) -> None:
+    alone = device_memory(llama(), Layout(zero=zero), context_length=2048)
+    assert alone == device_memory(llama(), Layout(), context_length=2048)
+
+
+def test_adam_keeps_what_adamw_keeps() -> None:
+    adam, adamw = (
+        device_memory(llama(), Layout(), context_length=128, optimizer=name)
+        for name in ("adam", "adamw")
+    )
+    assert adam == adamw

@@ -79,12 +79,17 @@ def parameters(config: ModelConfig) -> Parameters:
 
 
 def active_parameters(config: ModelConfig) -> int:
-    """The parameters that one token uses: all but the experts that it is not sent to."""
+    """The parameters that one token uses: all but the experts that it is not sent to.
+
+    Of an encoder and a decoder half, as in the table of GPT-3 (arXiv:2005.14165, D.1): a token
+    passes one of them, and source and target are taken as equally long.
+    """
     network = config.feed_forward
     n_idle = max(network.n_experts - network.n_experts_per_token, 0)
     n_layers = 1 if config.shared_layers else config.n_layers
     idle = (n_layers + config.n_encoder_layers) * n_idle * _network_parameters(config)
-    return parameters(config).total - idle
+    used = parameters(config).total - idle
+    return (used + 1) // 2 if config.n_encoder_layers else used
 
 
 def training_flops_per_token(
@@ -126,27 +131,54 @@ def forward_flops_per_token(
         flops = _pair_flops(config, context_length, target, causal)
         n_tokens = context_length + target
     else:
-        masked = causal and config.stack != "encoder"
+        masked = causal and _is_masked(config)
         flops = _stack_flops(config, config.n_layers, context_length, masked)
         flops += _ends_flops(config, context_length)
         n_tokens = context_length
     return (2 * flops + n_tokens) // (2 * n_tokens)
 
 
-def flops_6n(config: ModelConfig) -> int:
-    """6 N: the usual estimate of a token's training FLOPs, with N the parameters it uses.
+def attention_flops_per_token(
+    config: ModelConfig, context_length: int, causal: bool = True
+) -> float:
+    """The part of `forward_flops_per_token` that grows with the context.
 
-    Embeddings are in N, attention's scores are not. Wrong by design for shared layers (used more
-    than once) and for an encoder with a decoder (a token passes through one of them).
+    Scores and weighted values of every layer, windows heeded; a target is as long as its source.
+    """
+    flops = _score_flops(config, config.n_layers, context_length, causal and _is_masked(config))
+    if config.stack != "encoder-decoder":
+        return flops / context_length
+    flops += _score_flops(config, config.n_encoder_layers, context_length, masked=False)
+    width = config.attention.n_heads * config.attention.head_dim
+    flops += 4 * config.n_layers * width * context_length**2  # the target on the source
+    return flops / (2 * context_length)
+
+
+def flops_6n(config: ModelConfig) -> int:
+    """6 N: the usual estimate of a token's training FLOPs, with N its `active_parameters`.
+
+    Embeddings are in N, attention's scores are not. Too little by design for shared layers, which
+    are used more than once.
     """
     return 6 * active_parameters(config)
 
 
-def palm_flops_per_token(config: ModelConfig, context_length: int) -> int:
-    """6 N + 12 · layers · heads · head size · context: PaLM (arXiv:2204.02311, appendix B)."""
+def palm_flops_per_token(config: ModelConfig, context_length: int, causal: bool = False) -> int:
+    """6 N + 12 · layers · heads · head size · context: PaLM (arXiv:2204.02311, appendix B).
+
+    Args:
+        config: the model. A window is not heeded. Of an encoder and a decoder the layers are those
+            that a token passes on average, the decoder's attention to the encoder among them.
+        context_length: tokens per sequence.
+        causal: 6 · … of a decoder's attention to itself: half of the keys, as flash attention
+            computes.
+    """
     width = config.attention.n_heads * config.attention.head_dim
-    n_layers = config.n_layers + config.n_encoder_layers
-    return flops_6n(config) + 12 * n_layers * width * context_length
+    of_decoder = 6 if causal and _is_masked(config) else 12
+    times_layers = of_decoder * config.n_layers
+    if config.stack == "encoder-decoder":
+        times_layers = (times_layers + 12 * (config.n_encoder_layers + config.n_layers)) // 2
+    return flops_6n(config) + times_layers * width * context_length
 
 
 def _embedding_dim(config: ModelConfig) -> int:
@@ -241,6 +273,16 @@ def _active_weights(config: ModelConfig) -> int:
 
 def _stack_flops(config: ModelConfig, n_layers: int, n_tokens: int, masked: bool) -> int:
     """FLOPs of the layers of one stack for one sequence."""
+    weights = _attention_weights(config) + _active_weights(config)
+    flops = 2 * n_layers * n_tokens * weights + _score_flops(config, n_layers, n_tokens, masked)
+    if config.positions.kind == "relative":
+        width = config.attention.n_heads * config.attention.head_dim
+        flops += 2 * n_layers * _n_places(config, n_tokens) * config.d_model * width
+    return flops
+
+
+def _score_flops(config: ModelConfig, n_layers: int, n_tokens: int, masked: bool) -> int:
+    """FLOPs of scores and weighted values in the layers of one stack for one sequence."""
     attention = config.attention
     n_windowed = 0
     if attention.window is not None:
@@ -248,14 +290,21 @@ def _stack_flops(config: ModelConfig, n_layers: int, n_tokens: int, masked: bool
     n_pairs = (n_layers - n_windowed) * _pairs(n_tokens, None, masked)
     n_pairs += n_windowed * _pairs(n_tokens, attention.window, masked)
     width = attention.n_heads * attention.head_dim
-    weights = _attention_weights(config) + _active_weights(config)
     # Scores and weighted values are two products, each of two FLOPs by width and pair.
-    flops = 2 * n_layers * n_tokens * weights + 4 * width * n_pairs
+    flops = 4 * width * n_pairs
     if config.positions.kind == "relative":
-        n_places = n_tokens if config.stack != "encoder" else 2 * n_tokens  # before and behind
-        flops += 2 * n_layers * n_places * config.d_model * width
-        flops += 2 * width * n_pairs * (n_places // n_tokens)
+        flops += 2 * width * n_pairs * (_n_places(config, n_tokens) // n_tokens)
     return flops
+
+
+def _n_places(config: ModelConfig, n_tokens: int) -> int:
+    """Places relative to a token: before it, and in an encoder behind it too."""
+    return n_tokens if config.stack != "encoder" else 2 * n_tokens
+
+
+def _is_masked(config: ModelConfig) -> bool:
+    """Whether a token of the only stack, or of the decoder, sees those before it only."""
+    return config.stack != "encoder"
 
 
 def _pairs(n_tokens: int, window: int | None, masked: bool) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import difflib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,15 +51,18 @@ class Preset:
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of that name or alias; capitals and underscores do not matter.
+    """The preset of that name or alias, as people and model hubs write it.
+
+    Capitals, underscores and hyphens between letters and digits do not matter, nor do an owner
+    before the name and ``-hf`` or ``-v0.1`` behind it.
 
     Raises:
         ConfigError: there is none; the nearest are named.
     """
-    wanted = name.strip().lower().replace("_", "-")
-    if wanted in _NAMES:
-        return PRESETS[_NAMES[wanted]]
-    nearest = difflib.get_close_matches(wanted, _NAMES, n=3, cutoff=0.5)
+    found = _known(name)
+    if found:
+        return PRESETS[found]
+    nearest = difflib.get_close_matches(_plain(name), _NAMES, n=3, cutoff=0.5)
     nearest = list(dict.fromkeys(_NAMES[near] for near in nearest))
     raise ConfigError(
         f"no model is known as {name!r}",
@@ -71,7 +75,7 @@ def find_preset(name: str) -> Preset:
 def find_model(name_or_path: str) -> ModelConfig:
     """The config of a preset, or of a JSON file as `ModelConfig.to_dict` describes it.
 
-    What ends in ``.json`` or contains a ``/`` is a path.
+    See `is_path`; what `groundup model show --json` prints has the config inside.
 
     Raises:
         ConfigError: no such preset (the nearest are named), or a file that describes no model.
@@ -84,13 +88,9 @@ def find_model(name_or_path: str) -> ModelConfig:
         values = read_json(path)
     except OSError as error:
         raise InputError(f"cannot read this file: {error.strerror}", where=name_or_path) from error
-    if isinstance(values, dict) and "model_type" in values:
-        raise ConfigError(
-            "this is a config.json of transformers, not one of groundup's",
-            where=name_or_path,
-            fix="take a preset (`groundup model list`) or write the JSON that "
-            "`groundup model show PRESET --json` prints under config",
-        )
+    if isinstance(values, dict) and isinstance(values.get("config"), dict):
+        values = values["config"]
+    _refuse_others(values, name_or_path)
     try:
         return ModelConfig.from_dict(values)
     except ConfigError as error:
@@ -100,8 +100,42 @@ def find_model(name_or_path: str) -> ModelConfig:
 
 
 def is_path(name_or_path: str) -> bool:
-    """Whether `find_model` reads a file for this."""
-    return name_or_path.endswith(".json") or "/" in name_or_path
+    """Whether `find_model` reads a file for this.
+
+    It does for what ends in ``.json``, for what contains a ``/`` and is there, and for a file here
+    that is called like no preset.
+    """
+    if name_or_path.endswith(".json"):
+        return True
+    path = Path(name_or_path)
+    return path.exists() if "/" in name_or_path else path.is_file() and not _known(name_or_path)
+
+
+def _refuse_others(values: Any, where: str) -> None:
+    """Say in one line that a file is of another kind, not which of our keys it lacks."""
+    if not isinstance(values, dict) or {"family", "n_layers", "d_model"} & set(values):
+        return
+    of_transformers = {"model_type", "architectures", "transformers_version"} & set(values)
+    raise ConfigError(
+        "this is a config.json of transformers, not one of groundup's"
+        if of_transformers
+        else "this file describes no model",
+        where=where,
+        fix="take a preset (`groundup model list`) or write the JSON that "
+        "`groundup model show PRESET --json` prints",
+    )
+
+
+def _known(name: str) -> str | None:
+    """The preset that a name means."""
+    return _NAMES.get(_plain(name))
+
+
+def _plain(name: str) -> str:
+    """A name without what people write differently."""
+    plain = name.strip().lower().replace("_", "-").rpartition("/")[2]
+    plain = re.sub(r"(-hf|-v0\.1)+$", "", plain)
+    return re.sub(r"(?<=[a-z])-(?=[0-9])|(?<=[0-9])-(?=[a-z])", "", plain)
 
 
 def _read(table: Path) -> dict[str, Preset]:
@@ -138,5 +172,7 @@ def _variant(text: str) -> list[tuple[str, Any]]:
 
 PRESETS: dict[str, Preset] = _read(TABLE)
 _NAMES = {
-    name: preset.name for preset in PRESETS.values() for name in (preset.name, *preset.aliases)
+    _plain(name): preset.name
+    for preset in PRESETS.values()
+    for name in (preset.name, *preset.aliases)
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from groundup.plan.laws import data_constrained_loss, frontier, loss_by_law
     from groundup.plan.layout import search as search_layouts
     from groundup.plan.lifetime import inference_optimal
+    from groundup.plan.megatron import days_by_8tp, megatron_flops, mfu_from_throughput
     from groundup.plan.memory import device_memory
     from groundup.plan.parallelism import Layout
     from groundup.plan.run_table import read_run_table
@@ -40,6 +41,7 @@ _LAZY = {
     "Layout": ("parallelism", "Layout"),
     "Wish": ("wish", "Wish"),
     "data_constrained_loss": ("laws", "data_constrained_loss"),
+    "days_by_8tp": ("megatron", "days_by_8tp"),
     "device_memory": ("memory", "device_memory"),
     "estimate": ("whole", "estimate"),
     "find_chip": ("hardware", "find_chip"),
@@ -48,6 +50,8 @@ _LAZY = {
     "frontier": ("laws", "frontier"),
     "inference_optimal": ("lifetime", "inference_optimal"),
     "loss_by_law": ("laws", "loss_by_law"),
+    "megatron_flops": ("megatron", "megatron_flops"),
+    "mfu_from_throughput": ("megatron", "mfu_from_throughput"),
     "owned": ("cost", "owned"),
     "places": ("undertraining", "places"),
     "predict_efficiency": ("efficiency", "predict_efficiency"),
@@ -63,6 +67,7 @@ __all__ = [
     "Layout",
     "Wish",
     "data_constrained_loss",
+    "days_by_8tp",
     "device_memory",
     "estimate",
     "find_chip",
@@ -71,6 +76,8 @@ __all__ = [
     "frontier",
     "inference_optimal",
     "loss_by_law",
+    "megatron_flops",
+    "mfu_from_throughput",
     "owned",
     "places",
     "predict_efficiency",
@@ -91,3 +98,7 @@ def __getattr__(name: str) -> Any:
 
     module, there = _LAZY[name]
     return getattr(importlib.import_module(f"groundup.plan.{module}"), there)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

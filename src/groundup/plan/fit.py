@@ -7,11 +7,13 @@ The fit itself is `huber.fit_points` (Hoffmann et al. 2022, approach 3). Around 
 - **Standard errors and intervals** by the bootstrap (Efron 1979): the runs are drawn anew with
   replacement and refitted, as Besiroglu et al. (2024, arXiv:2404.10102) do.
 - **Outliers.** The formula knows no warm-up, so runs of very few tokens per parameter lie above any
-  law and bend it: on the 245 digitised points of Hoffmann et al. five runs move B sixfold. From the
-  smallest D/N upward a run is left out while the law of the runs above it misses its loss by more
-  than `OUTLIER_ERROR` and by `OUTLIER_SPREADS` times the spread of the others, up to
-  `MOST_OUTLIERS` of all. The rule leaves out the five that Besiroglu et al. left out. The law with
-  and without them is always shown. Outliers elsewhere are only named: Huber's loss bears them.
+  law and bend it: on the 245 digitised points of Hoffmann et al. five runs move B sixfold. As many
+  runs of smallest D/N are left out as can be while the law of the others misses each of their
+  losses by more than `OUTLIER_ERROR` and by `OUTLIER_SPREADS` times the spread of the others, up to
+  `MOST_OUTLIERS` of all (or a few of a small table). The search goes from the most downward: from
+  none upward one outlier would hide behind the next. The rule leaves out the five that Besiroglu et
+  al. left out. The law with and without them is always shown. Outliers elsewhere are only named:
+  Huber's loss bears them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 
 from groundup.errors import InputError
 from groundup.plan.huber import (
+    DRAW,
     EXPONENT_BOUNDS,
     FAST,
     Point,
@@ -31,20 +34,26 @@ from groundup.plan.huber import (
     fit_points,
     points_of,
 )
+from groundup.plan.limits import GUESSING_LOSS
 from groundup.plan.loss_surface import LossSurface
-from groundup.plan.run_table import GUESSING_LOSS, Run, require_runs
+from groundup.plan.run_table import Run, require_runs
 from groundup.plan.solve import Vector
 from groundup.progress import progress
 
+N_COEFFICIENTS = 5
 LEAST_RUNS = 6  # of different size or length: one more than there are coefficients
 LEAST_SIZES = LEAST_LENGTHS = 3  # two cannot tell an exponent from E
 FEW_RUNS = 20
 OUTLIER_ERROR = 0.05  # of the loss: some ten times what seeds differ by
 OUTLIER_SPREADS = 5.0  # robust standard deviations of the other runs' errors
-MOST_OUTLIERS = 0.1  # of all runs
+MOST_OUTLIERS = 0.1  # of all runs,
+FEW_OUTLIERS = 5  # or so many, if they are
+FEW_SHARE = 0.2  # at most this share of a small table
+OUTLIER_STEPS = 50  # numbers of outliers tried on a large table, before the exact one is looked for
 SHOWN_WITHOUT = 0.02  # of the runs, where the rule leaves out none: 5 of 245
 NAMED = 5  # largest errors in the report
 INTERVAL = (2.5, 97.5)  # percentiles: 95 %
+UNSETTLED = 0.1  # of the samples cut off: above it the runs do not hold the coefficients
 REDRAWS = 20  # bootstrap samples tried for each that can be fitted
 NOTHING = 1e-3  # of the least loss: a term below it is not seen
 SAME_RATIO = 0.02  # spread of log D/N below which N and D say the same
@@ -157,7 +166,19 @@ def fit_runs(
 
     kept = points_of(ordered[n_outliers:])
     best = _point(headline.law, kept)
-    samples = bootstrap(kept, best, n_bootstrap, seed)
+    unidentified = _same_ratio(ordered[n_outliers:])
+    samples, n_cut = bootstrap(kept, best, 0 if unidentified else n_bootstrap, seed)
+    vague = n_cut > UNSETTLED * n_bootstrap
+    if vague:
+        notes.append(
+            f"{n_cut} of {len(samples)} bootstrap samples found no end: the runs do not hold the "
+            "coefficients, and no standard errors are given; do not extrapolate"
+        )
+    elif len(samples) < n_bootstrap and not unidentified:
+        notes.append(
+            f"only {len(samples)} of {n_bootstrap} bootstrap samples had enough sizes and lengths"
+        )
+    samples = [] if vague else samples
     errors_of_kept = kept.errors(best)
     spread = _spread(errors_of_kept)
     named = [_outlier(run, headline.law, place < n_outliers) for place, run in enumerate(ordered)]
@@ -174,7 +195,7 @@ def fit_runs(
         spread,
         tuple(named[:n_small]),
         tuple(worst[:NAMED]),
-        (*notes, *_notes(ordered[n_outliers:], samples, headline, n_bootstrap)),
+        (*notes, *_notes(ordered[n_outliers:], samples, headline)),
     )
 
 
@@ -184,40 +205,55 @@ def count_outliers(runs: Sequence[Run]) -> int:
     Args:
         runs: in order of tokens per parameter.
     """
-    n = 0
-    start: LossSurface | None = None
-    while n < int(MOST_OUTLIERS * len(runs)) and _enough(runs[n + 1 :]):
-        rest = points_of(runs[n + 1 :])
-        point = fit_points(rest) if start is None else descend(rest, _point(start, rest))[0]
-        start = rest.surface(point)
-        limit = max(OUTLIER_ERROR, OUTLIER_SPREADS * _spread(rest.errors(point)))
-        if abs(_outlier(runs[n], start, True).error) <= limit:
-            break
-        n += 1
-    return n
+    few = min(FEW_OUTLIERS, int(FEW_SHARE * len(runs)))
+    most = max(int(MOST_OUTLIERS * len(runs)), few)
+    while most and not _enough(runs[most:]):
+        most -= 1
+    if not most:
+        return 0
+    rest = points_of(runs[most:])
+    law = rest.surface(fit_points(rest))
+
+    def are_outliers(n: int) -> bool:
+        """Whether the law of ``runs[n:]`` misses each of those before."""
+        rest = points_of(runs[n:])
+        point = descend(rest, _point(law, rest), options=FAST).point
+        # Of few runs the law passes through as many as it has coefficients: they show no spread.
+        errors = np.sort(np.abs(rest.errors(point)))[N_COEFFICIENTS:]
+        limit = max(OUTLIER_ERROR, OUTLIER_SPREADS * _spread(errors))
+        of_rest = rest.surface(point)
+        return all(abs(_outlier(run, of_rest, True).error) > limit for run in runs[:n])
+
+    step = max(1, most // OUTLIER_STEPS)
+    found = next((n for n in range(most, 0, -step) if are_outliers(n)), 0)
+    between = range(min(found + step - 1, most), found, -1)
+    return next((n for n in between if are_outliers(n)), found)
 
 
-def bootstrap(points: Points, best: Point, n_samples: int, seed: int) -> list[Refit]:
-    """Refits to ``n_samples`` draws of the points with replacement, each begun at ``best``.
+def bootstrap(points: Points, best: Point, n_samples: int, seed: int) -> tuple[list[Refit], int]:
+    """Refits to draws of the points with replacement, and how many of them were cut off.
 
-    Draws with too few sizes or lengths for a fit are drawn again.
+    Each begins at ``best``. Draws with too few sizes or lengths for a fit are drawn again. Where
+    too many are cut off there are no more.
     """
     n = len(points.log_n)
     random = np.random.default_rng(seed)
     found: list[Refit] = []
+    n_cut = 0
     with progress("bootstrap", n_samples, "samples") as job:
         for _ in range(REDRAWS * n_samples):
-            if len(found) == n_samples:
+            if len(found) == n_samples or n_cut > UNSETTLED * n_samples:
                 break
             weights = random.multinomial(n, np.full(n, 1 / n)).astype(float)
             drawn = weights > 0
             sizes, lengths = points.log_n[drawn], points.log_d[drawn]
             if _few(sizes, lengths):
                 continue
-            point, _ = descend(points, best, weights, FAST)
-            found.append(Refit(points.surface(point), n, 0))
+            end = descend(points, best, weights, DRAW)
+            found.append(Refit(points.surface(end.point), n, 0))
+            n_cut += not end.settled
             job.advance(1)
-    return found
+    return found, n_cut
 
 
 def _require_enough(runs: Sequence[Run]) -> None:
@@ -308,18 +344,20 @@ def _why(drop: int | None, n: int) -> str:
     )
 
 
-def _notes(
-    runs: Sequence[Run], samples: Sequence[Refit], headline: Refit, n_bootstrap: int
-) -> list[str]:
+def _same_ratio(runs: Sequence[Run]) -> bool:
+    """Whether all have nearly the same tokens per parameter."""
+    return float(np.log([run.tokens_per_param for run in runs]).std()) < SAME_RATIO
+
+
+def _notes(runs: Sequence[Run], samples: Sequence[Refit], headline: Refit) -> list[str]:
     """What a reader must know to judge the coefficients."""
     notes = []
     if len(runs) < FEW_RUNS:
         notes.append(f"{len(runs)} runs are few for five coefficients: look at the intervals")
-    ratios = np.log([run.tokens_per_param for run in runs])
-    if float(ratios.std()) < SAME_RATIO:
+    if _same_ratio(runs):
         notes.append(
             "all runs have nearly the same tokens per parameter: they cannot tell what parameters "
-            "do from what tokens do"
+            "do from what tokens do, and no standard errors are given"
         )
     if max(run.loss for run in runs) > GUESSING_LOSS:
         notes.append(
@@ -354,10 +392,6 @@ def _notes(
         notes.append(
             f"the standard error of {', '.join(vague)} is more than half of the value: the runs do "
             "not hold it; do not extrapolate"
-        )
-    if len(samples) < n_bootstrap:
-        notes.append(
-            f"only {len(samples)} of {n_bootstrap} bootstrap samples had enough sizes and lengths"
         )
     given = [run.flops / (6 * run.params * run.tokens) for run in runs if run.given_flops]
     if given and abs(float(np.log(np.median(given)))) > np.log(1.2):

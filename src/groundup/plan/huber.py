@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,8 +29,12 @@ EXPONENTS = np.arange(0.1, 1.01, 0.1)  # of the starts, for alpha and for beta
 EXPONENT_BOUNDS = (1e-3, 4.0)
 LOG_BOUND = 40.0  # of the terms at the middle of the data, away from log loss: e^-40 is nothing
 THINNED = 1000  # points that choose the starts
-FAST = {"ftol": 1e-11, "gtol": 1e-6, "maxiter": 1000, "maxcor": 20}
-EXACT = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 5000, "maxfun": 20000, "maxcor": 20}
+FAST = {"ftol": 1e-11, "gtol": 1e-6, "maxiter": 300, "maxfun": 600, "maxcor": 20}
+# A draw of the bootstrap begins at the best fit and takes some 30 iterations where the runs hold
+# the coefficients; one that has no end by then wanders along a valley.
+DRAW = {"ftol": 1e-11, "gtol": 1e-6, "maxiter": 200, "maxfun": 400, "maxcor": 20}
+EXACT = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 2000, "maxfun": 8000, "maxcor": 20}
+CUT_OFF = 1  # scipy's status at the limit of iterations or evaluations
 
 # A point of the search: log E, log A', alpha, log B', beta, where A' and B' are the terms' values
 # at the mean of log N and log D.
@@ -77,8 +82,16 @@ def points_of(runs: Sequence[Run]) -> Points:
 def fit_points(points: Points) -> Point:
     """The best fit over the grid of starts."""
     ends = [descend(points, start, options=FAST) for start in starts(points)]
-    best, _ = min(ends, key=lambda end: end[1])
-    return descend(points, best, options=EXACT)[0]
+    best = min(ends, key=lambda end: end.loss)
+    return descend(points, best.point, options=EXACT).point
+
+
+class End(NamedTuple):
+    """Where a descent ends."""
+
+    point: Point
+    loss: float  # the sum of Huber losses over delta²
+    settled: bool  # not cut off
 
 
 def descend(
@@ -86,8 +99,8 @@ def descend(
     start: Point,
     weights: Vector | None = None,
     options: dict[str, float] = EXACT,
-) -> tuple[Point, float]:
-    """L-BFGS from ``start``: where it ends, and the sum of Huber losses over delta² there.
+) -> End:
+    """L-BFGS from ``start``.
 
     Args:
         points: the runs.
@@ -107,7 +120,7 @@ def descend(
         bounds=[term, term, EXPONENT_BOUNDS, term, EXPONENT_BOUNDS],
         options=options,
     )
-    return found.x, float(found.fun)
+    return End(found.x, float(found.fun), found.status != CUT_OFF)
 
 
 def huber_objective(

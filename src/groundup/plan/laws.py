@@ -24,17 +24,24 @@ from functools import cache
 
 from groundup.errors import ConfigError, InputError
 from groundup.plan import catalogs
-from groundup.plan.limits import require_flops, require_parameters, require_tokens
+from groundup.plan.limits import (
+    require_flops,
+    require_parameters,
+    require_planned,
+    require_positive,
+    require_tokens,
+)
 from groundup.plan.loss_surface import KaplanSurface, PowerLaw, with_other
 from groundup.plan.loss_surface import LossSurface as LossSurface  # part of this module's interface
+from groundup.units import format_ratio
 
 DEFAULT_LAW = "chinchilla-1"
 LOSS_LAW = "besiroglu"
 WHY_DEFAULT = (
     "chinchilla-1 is the default: it is the table the white paper prints (its nine rows come back "
-    "within 1 %, but for 67B, whose printed tokens are rounded up) and it lies in the middle of "
-    "the laws. Losses are predicted by besiroglu, because the surface that was published misses "
-    "its own table."
+    "within 1 %, but for 67B, whose parameters and tokens are printed rounded: at its 5.76e23 "
+    "FLOPs they are 67.8B and 1.42T) and it lies in the middle of the laws. Losses are predicted "
+    "by besiroglu, because the surface that was published misses its own table."
 )
 
 GOPHER_FLOPS = 5.76e23  # budget of Gopher and of Chinchilla, the unit of Hoffmann et al. 2022
@@ -74,11 +81,12 @@ def frontier(
         params: model size.
         flops: training budget.
         tokens: training text.
-        law: an id of `laws`; None: all that are listed, the superseded ones among them.
+        law: an id of `laws`; None: all that are listed, the superseded ones among them, but for
+            those that answer with something absurd.
 
     Raises:
         ConfigError: not exactly one of the three is given, or no such law.
-        InputError: a number that is not positive, or absurd.
+        InputError: a number that is not positive, or absurd; so are the answers of all laws asked.
     """
     given = {"params": params, "flops": flops, "tokens": tokens}
     named = {name: value for name, value in given.items() if value is not None}
@@ -88,9 +96,21 @@ def frontier(
             fix="give one: it decides the other two",
         )
     ((name, value),) = named.items()
-    chosen = [find_law(law)] if law else [each for each in laws().values() if each.listed]
     check = {"params": require_parameters, "flops": require_flops, "tokens": require_tokens}[name]
-    return [each.point(**{name: check(value)}) for each in chosen]
+    value = check(value)
+    if law is not None:
+        return [_planned(find_law(law).point(**{name: value}))]
+    points: list[Point] = []
+    absurd: list[InputError] = []
+    for each in laws().values():
+        if each.listed:
+            try:
+                points.append(_planned(each.point(**{name: value})))
+            except InputError as error:
+                absurd.append(error)
+    if not points:
+        raise absurd[0]
+    return points
 
 
 def loss_by_law(params: float, tokens: float) -> dict[str, float]:
@@ -111,8 +131,10 @@ def multipliers(flops_ratio: float, law: str = DEFAULT_LAW) -> tuple[float, floa
 
     Raises:
         ConfigError: no such law.
+        InputError: a ratio that is not positive.
     """
     found = find_law(law)
+    require_positive(flops_ratio, "flops_ratio")
     return flops_ratio**found.params.exponent, flops_ratio**found.tokens.exponent
 
 
@@ -121,7 +143,12 @@ def effective_tokens(tokens: float, unique_tokens: float) -> float:
 
     D' = U (1 + R* (1 - exp(-R / R*))) with R = D/U - 1 repetitions (Muennighoff et al. 2023,
     equation 5): four epochs are nearly as good as fresh text, forty add next to nothing.
+
+    Raises:
+        InputError: a number that is not positive.
     """
+    require_positive(tokens, "tokens")
+    require_positive(unique_tokens, "unique_tokens")
     if tokens <= unique_tokens:
         return tokens
     repetitions = tokens / unique_tokens - 1
@@ -163,6 +190,20 @@ def surface(law: str) -> LossSurface:
             fix=f"choose one of {', '.join(having)}",
         )
     return found
+
+
+def name_of_optimum(law: str) -> str:
+    """The law whose sizes are the optimum of ``law``'s own surface.
+
+    chinchilla-3 has the sizes of the paper's table, and the surface of chinchilla-3-unrounded.
+
+    Raises:
+        ConfigError: no such law, or one without such a surface.
+    """
+    of = surface(law)
+    own = of.power_laws()[0]
+    same = [each.id for each in laws().values() if each.loss_surface == of and each.params == own]
+    return law if law in same or not same else same[0]
 
 
 def surfaces() -> dict[str, LossSurface]:
@@ -226,18 +267,28 @@ class Law:
         if self.fitted_flops is None or flops <= 10 * self.fitted_flops:
             return self.note
         far = flops / self.fitted_flops
-        return f"{self.note} Extrapolated: {far:.3g} times the compute of its largest run."
+        times = format_ratio(far)
+        return f"{self.note} Extrapolated: {times} times the compute of its largest run."
+
+
+def _planned(point: Point) -> Point:
+    """The point, if all of it is of this world."""
+    require_planned(point.params, "params", point.law)
+    require_planned(point.tokens, "tokens", point.law)
+    require_planned(point.flops, "flops", point.law)
+    return point
 
 
 def find_law(name: str) -> Law:
-    """The law called ``name``.
+    """The law called ``name``; capitals and underscores do not matter.
 
     Raises:
         ConfigError: there is none; the nearest ids are named.
     """
     known = laws()
-    if name in known:
-        return known[name]
+    for spelling in (name, name.strip().lower().replace("_", "-")):
+        if spelling in known:
+            return known[spelling]
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise ConfigError(

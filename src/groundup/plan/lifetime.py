@@ -11,8 +11,13 @@ import math
 from dataclasses import dataclass
 
 from groundup.errors import InputError
-from groundup.plan.laws import surface, surfaces
-from groundup.plan.limits import require_parameters, require_positive, require_tokens
+from groundup.plan.laws import name_of_optimum, surface, surfaces
+from groundup.plan.limits import (
+    require_parameters,
+    require_planned,
+    require_positive,
+    require_tokens,
+)
 from groundup.plan.loss_surface import INFERENCE_FLOPS, TRAINING_FLOPS, LossSurface
 
 DEFAULT_USE_LAW = "sardana"  # the coefficients of the paper's own examples
@@ -118,8 +123,11 @@ def inference_optimal(
         return training_weight * params * tokens + use_weight * params
 
     flops = TRAINING_FLOPS * n * d
+    named = name_of_optimum(law)
+    require_planned(n, "params", named)
+    require_planned(d, "tokens", named)
     return InferenceOptimal(
-        law,
+        named,
         n,
         d,
         flops,
@@ -147,7 +155,7 @@ def inference_optimal_by_law(
         InputError: a number that is not positive, or absurd.
     """
     return {
-        law: inference_optimal(
+        name_of_optimum(law): inference_optimal(
             like_params, like_tokens, inference_tokens=inference_tokens, law=law, rates=rates
         )
         for law in (DEFAULT_USE_LAW, *surfaces())

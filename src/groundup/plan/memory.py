@@ -322,7 +322,7 @@ def _on_stage(
     buffers += tokens * stage.per_exit_token_buffer
     if shape.again is not None:
         buffers += micro_batch * (shape.again.bytes(*text) - block)
-    if zero >= 2:
+    if zero >= 2 and replicas > 1:  # one replica has nobody to gather from
         buffers += stage.gathered if zero == 3 else stage.bucket
     weights = stage.weights / replicas if zero == 3 else stage.weights
     gradients = stage.gradients / replicas if zero >= 2 else stage.gradients

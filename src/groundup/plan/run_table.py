@@ -7,7 +7,6 @@ is no positive number is refused with its line: a fit would carry it into every 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,6 @@ COLUMNS = {
     "loss": ("loss", "L", "validation_loss", "val_loss", "eval_loss", "final_loss"),
     "flops": ("flops", "C", "compute", "training_flops"),
 }
-# Nats of guessing one of 2^20 tokens, more than any vocabulary has: above it stand perplexities.
-GUESSING_LOSS = 20 * math.log(2)
 
 
 @dataclass(frozen=True)

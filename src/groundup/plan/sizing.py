@@ -18,16 +18,19 @@ from dataclasses import dataclass
 from groundup.errors import BudgetError, InputError
 from groundup.plan.laws import (
     DEFAULT_LAW,
+    LOSS_LAW,
     REPETITION_SCALE,
     Point,
     data_constrained_loss,
     effective_tokens,
     find_law,
     frontier,
+    name_of_optimum,
     surface,
     surfaces,
 )
 from groundup.plan.limits import (
+    GUESSING_LOSS,
     PARAMETERS,
     TOKENS,
     require_flops,
@@ -36,6 +39,7 @@ from groundup.plan.limits import (
     require_tokens,
 )
 from groundup.plan.loss_surface import INFERENCE_FLOPS, TRAINING_FLOPS, LossSurface
+from groundup.units import format_count
 
 EPOCHS = (1, 2, 4, 8, 16, 40)  # the epochs that Muennighoff et al. 2023 discuss
 DEFAULT_EPOCHS = 4.0  # "up to 4 epochs of repeated data yields negligible changes to loss"
@@ -119,7 +123,13 @@ def size_from_data(
 
 
 def epochs_for(needed_tokens: float, unique_tokens: float) -> float | None:
-    """How often a text must be read to be worth ``needed_tokens``; None: never."""
+    """How often a text must be read to be worth ``needed_tokens``; None: never.
+
+    Raises:
+        InputError: a number that is not positive.
+    """
+    require_positive(needed_tokens, "needed_tokens")
+    require_positive(unique_tokens, "unique_tokens")
     if needed_tokens <= unique_tokens:
         return needed_tokens / unique_tokens
     left = 1 - (needed_tokens / unique_tokens - 1) / REPETITION_SCALE
@@ -241,7 +251,7 @@ def size_from_latency(
 
     Raises:
         InputError: a number that is not positive, or a limit without what it needs.
-        BudgetError: no model of a thousand parameters is fast enough.
+        BudgetError: no model that does better than guessing is fast enough.
     """
     c = require_flops(flops)
     if seconds_per_token is None and prefill_seconds is None:
@@ -263,13 +273,14 @@ def size_from_latency(
     bound, n = min(
         ((name, size) for name, size in limits.items() if size is not None), key=lambda x: x[1]
     )
-    if n < 1e3:
+    d = c / TRAINING_FLOPS / n
+    if n < 1e3 or surface(LOSS_LAW).loss(n, d) > GUESSING_LOSS:
         raise BudgetError(
-            f"no model is fast enough: {bound} allows {n:.3g} parameters",
+            f"no model is fast enough: {bound} allows {format_count(n)} parameters, which do no "
+            f"better than guessing (a loss of {GUESSING_LOSS:.3g}; law {LOSS_LAW})",
             where=bound,
             fix="allow more time, or take more or faster chips",
         )
-    d = c / TRAINING_FLOPS / n
     return LatencySize(
         n,
         d,
@@ -282,7 +293,7 @@ def size_from_latency(
         if not (flops_per_second and prompt_tokens)
         else INFERENCE_FLOPS * n * prompt_tokens / flops_per_second,
         optimum,
-        [_given_up(law, each, n, d, c) for law, each in surfaces().items()],
+        [_given_up(name_of_optimum(law), each, n, d, c) for law, each in surfaces().items()],
     )
 
 
@@ -340,7 +351,7 @@ def smaller_longer(
     chosen = [n * fraction for fraction in FRACTIONS] if sizes is None else sizes
     for size in chosen:
         require_parameters(size, "size")
-    having = {law: surface(law)} if law else surfaces()
+    having = surfaces() if law is None else {find_law(law).id: surface(law)}
     return {name: [_trade(name, of, size, n, d) for size in chosen] for name, of in having.items()}
 
 

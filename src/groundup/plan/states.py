@@ -47,6 +47,7 @@ PRECISIONS: dict[str, Precision] = {
 # Bytes of state for an entry: (of a matrix inside a block, of everything else, of a row or column).
 OPTIMIZERS: dict[str, tuple[float, float, float]] = {
     "adamw": (8, 8, 0),  # two fp32 moments; Loshchilov & Hutter 2019
+    "adam": (8, 8, 0),  # the same; Kingma & Ba 2015
     "adam-8bit": (2 + 8 / 256, 2 + 8 / 256, 0),  # a byte each, an fp32 scale per 256 (bitsandbytes)
     "lion": (4, 4, 0),  # one momentum; Chen et al. 2023
     "momentum": (4, 4, 0),

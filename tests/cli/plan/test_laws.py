@@ -38,7 +38,9 @@ def test_frontier_as_a_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert by_law["besiroglu"]["predicted_loss"] == by_law["besiroglu"]["loss"]
 
 
-@pytest.mark.parametrize("written", ["7e9", "7000000000", "7000000000.0", "7B", "7_000M"])
+@pytest.mark.parametrize(
+    "written", ["7e9", "7000000000", "7000000000.0", "7B", "7_000M", "7b", "7,000,000,000"]
+)
 def test_numbers_as_people_write_them(capsys: pytest.CaptureFixture[str], written: str) -> None:
     (point,) = answer(capsys, "frontier", "--params", written, "--law", "twenty")
     assert point["params"] == 7e9
@@ -125,6 +127,51 @@ def test_inference_optimal_in_money(capsys: pytest.CaptureFixture[str]) -> None:
     dear = answer(capsys, *common, "--inference-gpu", "h100-sxm", "--inference-price", "8")
     assert dear["params"] < found["params"]
     assert "the other" in groundup(capsys, "plan", *common).out
+    assert found["rates"]["training_usd_per_hour"] == found["rates"]["inference_usd_per_hour"] == 2
+    assert found["rates"]["training_price_source"] == "--price"
+    assert found["rates"]["decode_mfu"] == 0.5
+    assert found["rates"]["input_share"] == 0.25
+
+
+def test_dollars_name_the_price_its_source_and_its_age(capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("inference-optimal", "--like-params", "30B", "--inference-tokens", "1T", "--gpu",
+              "a100-80gb")  # fmt: skip
+    found = answer(capsys, *common)
+    rates = found["rates"]
+    assert rates["training_gpu"] == "A100-SXM-80"
+    assert rates["training_price_source"]
+    assert rates["training_price_date"].startswith("20")
+    assert any("look it up" in note for note in found["notes"])
+    out = groundup(capsys, "plan", *common).out
+    assert f"${rates['training_usd_per_hour']:g}" in out
+    assert rates["training_price_date"] in out
+    assert "Warning: the price of A100" in out
+    assert answer(capsys, *common[:-2])["rates"] is None
+
+
+def test_the_optimum_of_a_surface_is_not_called_by_the_name_of_a_table(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    size = answer(capsys, "size", "--flops", "5.76e23", "--memory-bandwidth", "2TB",
+                  "--time-per-token", "20ms")  # fmt: skip
+    use = answer(capsys, "inference-optimal", "--like-params", "30B", "--inference-tokens", "1T")
+    for each in size["losses"]:
+        (point,) = answer(capsys, "frontier", "--flops", "5.76e23", "--law", each["law"])
+        assert each["optimal_params"] == pytest.approx(point["params"], rel=1e-9)
+    for each in use["by_law"]:
+        (point,) = answer(capsys, "frontier", "--params", "30B", "--law", each["law"])
+        assert each["like_tokens"] == pytest.approx(point["tokens"], rel=1e-9)
+
+
+def test_absurd_answers_of_the_list_are_null_with_a_note(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    points = answer(capsys, "frontier", "--flops", "1e7")
+    assert len(points) == 9
+    (kaplan,) = [point for point in points if point["law"] == "kaplan"]
+    assert kaplan["params"] is kaplan["tokens"] is kaplan["loss"] is None
+    assert "outside what can be planned" in kaplan["note"]
+    assert "Too few of the laws" in groundup(capsys, "plan", "frontier", "--flops", "1e7").out
 
 
 def test_smaller_longer(capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,6 +209,13 @@ def test_hyperparameters(capsys: pytest.CaptureFixture[str]) -> None:
         ("frontier --params 70B --tokens 1T", "exactly one"),
         ("frontier --params 0", "params is 0"),
         ("frontier --params -5", "--params"),
+        ("frontier --params -7e9", "must be greater than zero"),
+        ("frontier --flops 1e7 --law kaplan", "kaplan answers with 0.468 params"),
+        ("smaller-longer --params 7B --tokens 1T --law=", "no law ''"),
+        (
+            "size --flops 1e22 --tokens-per-second 1e9 --memory-bandwidth 2TB",
+            "better than guessing",
+        ),
         ("frontier --params 7Q", "unknown unit 'Q'"),
         ("frontier --flops 1e60", "flops is"),
         ("frontier --params 70B --law chinchila-1", "did you mean chinchilla-1"),
@@ -204,12 +258,13 @@ def test_wrong_input_is_named(capsys: pytest.CaptureFixture[str], line: str, nam
 def test_a_chip_without_a_price_asks_for_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import dataclasses
+
     from groundup.plan import hardware
 
-    class Bare:
-        id, usd_per_hour, training_precision = "bare", None, "bf16"
-
-    monkeypatch.setattr(hardware, "find_chip", lambda name: Bare())
+    known = hardware.find_chip("a100-80gb")
+    bare = dataclasses.replace(known, id="bare", usd_per_hour=None, low_usd_per_hour=None)
+    monkeypatch.setattr(hardware, "find_chip", lambda name: bare)
     result = groundup(capsys, "plan", "inference-optimal", "--like-params", "30B",
                       "--inference-tokens", "1T", "--gpu", "bare")  # fmt: skip
     assert result.code == 2

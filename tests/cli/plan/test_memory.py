@@ -60,7 +60,8 @@ def test_flops_names_every_convention(capsys: pytest.CaptureFixture[str]) -> Non
     found = answer(groundup(capsys, *asked, "--json"))
     by_id = {each["id"]: each for each in found["conventions"]}
     assert list(by_id) == [
-        "6n", "exact-causal", "exact", "palm", "hardware-selective", "hardware-full",
+        "6n", "exact-causal", "exact", "palm", "palm-causal", "hardware-selective",
+        "korthikanti-selective", "hardware-full",
     ]  # fmt: skip
     assert by_id["palm"]["total"] == pytest.approx(2.56e24, rel=5e-3)  # PaLM's table
     assert "exact-causal" in groundup(capsys, *asked).out
@@ -129,6 +130,30 @@ def test_selective_recomputation_under_flash_attention_is_remarked_on(
     assert any("flash attention keeps no scores" in note for note in found["notes"])
 
 
+def test_activations_of_published_tables_are_beside_ours(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = (*MEMORY, "gpt3-175b", "--tp", 8, "--pp", 8)
+    found = answer(groundup(capsys, *asked, "--json"))
+    as_in_2022 = answer(groundup(capsys, *asked, "--no-flash", "--dropout", "--json"))
+    beside = found["activations_without_flash_with_dropout"]
+    assert beside == as_in_2022["activations"] > 1.5 * found["activations"]
+    assert any("--no-flash --dropout" in note for note in found["notes"])
+    assert not any("--no-flash" in note for note in as_in_2022["notes"])
+    # the stage of the JSON is that of the text
+    (line,) = [line for line in groundup(capsys, *asked).out.splitlines() if "fullest p" in line]
+    assert line.split() == ["fullest", "pipeline", "stage,", "from", "0", str(found["stage"])]
+
+
+def test_zero_of_one_replica_saves_nothing_and_costs_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = (*MEMORY, "llama-7b", "--json")
+    plain, shared = (answer(groundup(capsys, *asked, "--zero", zero)) for zero in (0, 3))
+    assert shared["total"] == plain["total"]
+    assert any("saves nothing" in note for note in shared["notes"])
+
+
 def test_memory_of_inference(capsys: pytest.CaptureFixture[str]) -> None:
     asked = (*MEMORY, "llama2-70b", "--inference", "--tp", 4, "--batch", 8, "--gpu", "a100-80gb")
     found = answer(groundup(capsys, *asked, "--json"))
@@ -154,7 +179,7 @@ def test_memory_of_inference(capsys: pytest.CaptureFixture[str]) -> None:
         (("gpt3-175b", "--seq", "1e12"), "longer than any"),
         (("gpt3-175b", "--seq", "many"), "many"),
         (("gpt3-175b", "--cp", 3), "2048 tokens do not divide over 3 context-parallel ranks"),
-        (("gpt3-175b", "--optimizer", "adam"), "unknown optimizer 'adam'"),
+        (("gpt3-175b", "--optimizer", "adamax"), "unknown optimizer 'adamax'"),
         (("gpt3-175b", "--precision", "bf8"), "unknown precision 'bf8'"),
         (("gpt3-175b", "--recompute", "some"), "'some' is not one of"),
         (("gpt3-175b", "--gpu", "h1000"), "h1000"),

@@ -32,24 +32,36 @@ def frontier(
 
     from groundup.plan import laws
     from groundup.tables import Table, print_json, print_tables
-    from groundup.units import format_count
+    from groundup.units import format_count, format_ratio
 
     points = laws.frontier(params=params, flops=flops, tokens=tokens, law=law)
     predict = laws.surface(laws.LOSS_LAW).loss
+    answered = {point.law for point in points}
+    absurd = [each.id for each in laws.laws().values() if each.listed and each.id not in answered]
+    absurd = [] if law is not None else absurd
     if as_json:
-        print_json(
-            [
-                {
-                    **asdict(point),
-                    "tokens_per_param": point.tokens_per_param,
-                    "predicted_loss": predict(point.params, point.tokens),
-                    "gopher_units": point.flops / laws.GOPHER_FLOPS,
-                    "params_per_10x_flops": laws.multipliers(10, point.law)[0],
-                    "tokens_per_10x_flops": laws.multipliers(10, point.law)[1],
-                }
-                for point in points
-            ]
-        )
+        records = [
+            {
+                **asdict(point),
+                "tokens_per_param": point.tokens_per_param,
+                "predicted_loss": predict(point.params, point.tokens),
+                "gopher_units": point.flops / laws.GOPHER_FLOPS,
+                "params_per_10x_flops": laws.multipliers(10, point.law)[0],
+                "tokens_per_10x_flops": laws.multipliers(10, point.law)[1],
+            }
+            for point in points
+        ]
+        is_default = laws.DEFAULT_LAW
+        records += [
+            {
+                **dict.fromkeys(records[0]),
+                "law": each,
+                "default": each == is_default,
+                "note": ABSURD,
+            }
+            for each in absurd
+        ]
+        print_json(records)
         return
     columns = ["law", "params", "tokens", "tokens/param", "FLOPs", "× Gopher", "own loss"]
     columns += [f"by {laws.LOSS_LAW}", "params at ×10 FLOPs", "tokens"]
@@ -63,7 +75,7 @@ def frontier(
                 format_count(point.tokens),
                 point.tokens_per_param,
                 f"{point.flops:.3g}",
-                f"{point.flops / laws.GOPHER_FLOPS:.3g}",
+                format_ratio(point.flops / laws.GOPHER_FLOPS),
                 None if point.loss is None else f"{point.loss:.3f}",
                 f"{predict(point.params, point.tokens):.3f}",
                 f"×{more_params:.2f}",
@@ -77,7 +89,9 @@ def frontier(
             f"{format_count(params)} params" if params else f"{format_count(tokens or 0)} tokens"
         )
     tables = [Table(f"Compute-optimal for {shown}", columns, rows)]
-    tables.append(Table("Notes", ["law", "note"], [(point.law, point.note) for point in points]))
+    notes = [(point.law, point.note) for point in points]
+    notes += [(each, ABSURD) for each in absurd]
+    tables.append(Table("Notes", ["law", "note"], notes))
     print_tables(tables)
     if law is None:
         click.echo(_spread(points))
@@ -86,12 +100,17 @@ def frontier(
         click.echo(f"By name only (--law): {', '.join(extra)}.")
 
 
+ABSURD = "Its answer lies outside what can be planned, and is left out."
+
+
 def _spread(points: list[Any]) -> str:
     """The range over the laws that stand, in one sentence."""
     from groundup.plan.laws import find_law
     from groundup.units import format_count
 
     band = [point for point in points if find_law(point.law).in_band]
+    if len(band) < 2:
+        return "Too few of the laws that stand have an answer of this size for a spread."
     parts = []
     for name in ("params", "tokens", "flops"):
         values = [getattr(point, name) for point in band]
@@ -101,10 +120,8 @@ def _spread(points: list[Any]) -> str:
             label = "FLOPs" if name == "flops" else name
             parts.append(f"{label} {show(low)} to {show(high)} (×{high / low:.2g})")
     out = [point.law for point in points if point not in band]
-    return (
-        f"Spread over the {len(band)} laws that stand: {', '.join(parts)}; "
-        f"left out: {', '.join(out)}."
-    )
+    left_out = f"; left out: {', '.join(out)}" if out else ""
+    return f"Spread over the {len(band)} laws that stand: {', '.join(parts)}{left_out}."
 
 
 @click.command("smaller-longer")

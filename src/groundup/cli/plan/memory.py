@@ -11,6 +11,7 @@ from groundup.cli.options import BYTES, COUNT, json_option
 if TYPE_CHECKING:
     from groundup.architecture.config import ModelConfig
     from groundup.plan.activations import Term
+    from groundup.plan.memory import DeviceMemory
 
 SIZE = click.IntRange(1, 10_000_000)  # of ranks or sequences; no machine has more
 LONGEST = 1_000_000_000  # tokens of a sequence; beyond it is a slip of the keyboard
@@ -143,7 +144,7 @@ def flops(model: str, context_length: float | None, tokens: float | None, as_jso
 )  # fmt: skip
 @click.option(
     "--optimizer", default="adamw",
-    help="adamw, adam-8bit, lion, momentum, sgd, muon or adafactor.",
+    help="adamw (or adam), adam-8bit, lion, momentum, sgd, muon or adafactor.",
 )  # fmt: skip
 @click.option("--precision", default="bf16", help="bf16, fp16, fp32 or fp8.")
 @click.option("--fp32-gradients", is_flag=True, help="Sum gradients in fp32, as Megatron does.")
@@ -215,6 +216,7 @@ def _training(
 
     from groundup.plan.memory import device_memory
     from groundup.plan.parallelism import Layout
+    from groundup.units import format_bytes
 
     layout = Layout(
         dp=asked["dp"], tp=asked["tp"], pp=asked["pp"], cp=asked["cp"],
@@ -222,17 +224,23 @@ def _training(
         micro_batch_size=asked["micro_batch"], recompute=asked["recompute"],
         sequence_parallel=asked["sequence_parallel"],
     )  # fmt: skip
-    found = device_memory(
-        config, layout, context_length=length, optimizer=asked["optimizer"],
-        precision=asked["precision"], fp32_gradients=asked["fp32_gradients"],
-        flash_attention=asked["flash"], dropout=asked["dropout"],
-        cpu_offload=asked["cpu_offload"], vocab_parallel=asked["vocab_parallel"],
-        blocks_only=asked["blocks_only"], n_micro_batches=asked["micro_batches"],
-    )  # fmt: skip
-    if asked["recompute"] == "selective" and asked["flash"]:
+
+    def of(flash: bool, dropout: bool) -> DeviceMemory:
+        return device_memory(
+            config, layout, context_length=length, optimizer=asked["optimizer"],
+            precision=asked["precision"], fp32_gradients=asked["fp32_gradients"],
+            flash_attention=flash, dropout=dropout,
+            cpu_offload=asked["cpu_offload"], vocab_parallel=asked["vocab_parallel"],
+            blocks_only=asked["blocks_only"], n_micro_batches=asked["micro_batches"],
+        )  # fmt: skip
+
+    found, in_2022 = of(asked["flash"], asked["dropout"]), of(False, True)
+    if asked["flash"] and asked["recompute"] != "full":
+        saves = ", so selective recomputation saves next to nothing"
         notes.append(
-            "flash attention keeps no scores, so selective recomputation saves next to nothing; "
-            "published tables of 2022 are without it and with dropout: --no-flash --dropout"
+            f"flash attention keeps no scores{saves * (asked['recompute'] == 'selective')}; "
+            "published tables of 2022 are without it and with dropout (--no-flash --dropout): "
+            f"{format_bytes(in_2022.activations)} of activations"
         )
     if asked["tp"] > 1 and not asked["sequence_parallel"]:
         notes.append("norms and residual are on every tensor rank: --sequence-parallel splits them")
@@ -242,6 +250,7 @@ def _training(
         **dataclasses.asdict(found),
         "used": found.used,
         "total": found.total,
+        "activations_without_flash_with_dropout": in_2022.activations,
         "bytes_per_parameter": found.bytes_per_parameter,
         "n_chips": layout.n_chips,
         "fits": None if capacity_bytes is None else found.fits(capacity_bytes),

@@ -48,7 +48,7 @@ def _facts(record: dict[str, Any], gpu: str | None) -> list[tuple[str, str]]:
     else:
         facts += [
             ("chips", f"{record['n_chips']:,}"),
-            ("fullest pipeline stage", f"{record['stage'] + 1}"),
+            ("fullest pipeline stage, from 0", f"{record['stage']}"),
             ("parameters on a device, unshared", f"{record['parameters']:,}"),
             ("bytes of state per parameter", f"{record['bytes_per_parameter']:.4g}"),
         ]

@@ -194,7 +194,7 @@ LATENCY_NOTE = (
 
 def _print_latency_tables(found: LatencySize) -> None:
     from groundup.tables import Table, print_tables
-    from groundup.units import format_count
+    from groundup.units import format_count, format_ratio
 
     limits = [
         ("budget", found.optimum.params, "compute optimum (chinchilla-1)"),
@@ -230,8 +230,8 @@ def _print_latency_tables(found: LatencySize) -> None:
         ]
     )
     if found.seconds_per_token is not None:
-        per_second = 1 / found.seconds_per_token
-        click.echo(f"{found.seconds_per_token * 1e3:.3g} ms a token, {per_second:.3g} tokens/s.")
+        per_second = format_ratio(1 / found.seconds_per_token)
+        click.echo(f"{found.seconds_per_token * 1e3:.3g} ms a token, {per_second} tokens/s.")
     if found.prefill_seconds is not None:
         click.echo(f"{found.prefill_seconds * 1e3:.3g} ms to read the prompt.")
     click.echo(LATENCY_NOTE)
@@ -268,7 +268,7 @@ def inference_optimal(
     from groundup.plan import lifetime
     from groundup.tables import print_json
 
-    rates = _rates(money)
+    rates, setting, warnings = _rates(money)
     found = lifetime.inference_optimal(
         like_params, like_tokens, inference_tokens=inference_tokens, law=law, rates=rates
     )
@@ -277,9 +277,11 @@ def inference_optimal(
     )
     if as_json:
         others = [asdict(each) for each in by_law.values()]
-        print_json({**asdict(found), "by_law": others, "notes": [USE_NOTE]})
+        notes = [USE_NOTE, *warnings]
+        print_json({**asdict(found), "by_law": others, "rates": setting, "notes": notes})
     else:
         _print_inference_optimal(found, by_law)
+        _print_rates(setting, warnings)
 
 
 USE_NOTE = (
@@ -288,13 +290,18 @@ USE_NOTE = (
 )
 
 
-def _rates(money: dict[str, Any]) -> Rates | None:
-    """Prices and efficiencies from the options; None: count FLOPs."""
+def _rates(money: dict[str, Any]) -> tuple[Rates | None, dict[str, Any] | None, list[str]]:
+    """Prices and efficiencies from the options, what to print of them, and warnings.
+
+    None: count FLOPs.
+    """
+    from dataclasses import asdict
+
     from groundup.errors import ConfigError
 
     given = [name for name, value in money.items() if value is not None]
     if not given:
-        return None
+        return None, None, []
     if money["gpu"] is None:
         option = "--" + given[0].replace("_", "-")
         raise ConfigError(
@@ -305,34 +312,77 @@ def _rates(money: dict[str, Any]) -> Rates | None:
 
     trains = find_chip(money["gpu"])
     answers = trains if money["inference_gpu"] is None else find_chip(money["inference_gpu"])
-    price = _usd_per_hour(trains, money["price"], "--price")
-    use_price = money["inference_price"]
-    if use_price is None and money["inference_gpu"] is None:
+    price = _priced(trains, money["price"], "--price")
+    if money["inference_price"] is None and money["inference_gpu"] is None:
         use_price = price
+    else:
+        use_price = _priced(answers, money["inference_price"], "--inference-price")
     shares = ("training_mfu", "prefill_mfu", "decode_mfu", "input_share")
-    return Rates(
-        price,
-        _usd_per_hour(answers, use_price, "--inference-price"),
+    rates = Rates(
+        price["usd_per_hour"],
+        use_price["usd_per_hour"],
         trains.peak(trains.training_precision),
         answers.peak(answers.training_precision),
         **{name: money[name] for name in shares if money[name] is not None},
     )
+    priced = {"training": price, "inference": use_price}
+    setting: dict[str, Any] = {
+        f"{use}_{key}": value for use, known in priced.items() for key, value in known.items()
+    }
+    warnings = [setting.pop("training_warning"), setting.pop("inference_warning")]
+    return rates, {**setting, **asdict(rates)}, list(dict.fromkeys(filter(None, warnings)))
 
 
-def _usd_per_hour(chip: Chip, given: float | None, option: str) -> float:
+def _priced(chip: Chip, given: float | None, option: str) -> dict[str, Any]:
+    """The chip, dollars an hour, whose and of when they are, and a warning where they are old."""
+    from datetime import date
+
     from groundup.errors import ConfigError
+    from groundup.plan.prices import age_warning, catalog_price
 
-    price = chip.usd_per_hour if given is None else given
+    if given is not None:
+        source: dict[str, Any] = {"price_source": option, "price_date": None, "warning": None}
+        return {"gpu": chip.id, "usd_per_hour": given, **source}
+    price = catalog_price(chip)
     if price is None:
         raise ConfigError(
             f"the catalog has no price of {chip.id}", where=option, fix=f"give {option} $/hour"
         )
-    return price
+    return {
+        "gpu": chip.id,
+        "usd_per_hour": price.list_usd,
+        "price_source": price.list_source,
+        "price_date": None if price.day is None else f"{price.day:%Y-%m-%d}",
+        "warning": age_warning(price, date.today()),
+    }
+
+
+def _print_rates(setting: dict[str, Any] | None, warnings: list[str]) -> None:
+    """Under what prices and efficiencies the dollars hold."""
+    from groundup.tables import Table, print_tables
+
+    if setting is None:
+        return
+    rows = []
+    for use in ("training", "inference"):
+        source, seen = setting[f"{use}_price_source"], setting[f"{use}_price_date"]
+        if seen and seen not in source:
+            source += f", {seen}"
+        rows.append((f"{use} chip", setting[f"{use}_gpu"], ""))
+        rows.append((f"{use} chip-hour", f"${setting[f'{use}_usd_per_hour']:.4g}", source))
+        peak = setting[f"{use}_flops_per_second"]
+        rows.append((f"{use} peak", f"{peak / 1e12:.4g} TFLOP/s", "the chip's data sheet"))
+    for name in ("training_mfu", "prefill_mfu", "decode_mfu", "input_share"):
+        option = f"--{name.replace('_', '-')}"
+        rows.append((name.replace("_", " ").replace("mfu", "MFU"), f"{setting[name]:.3g}", option))
+    print_tables([Table("Prices and efficiencies behind the dollars", ["of", "is", "by"], rows)])
+    for warning in warnings:
+        click.echo(f"Warning: {warning}.")
 
 
 def _print_inference_optimal(found: InferenceOptimal, by_law: dict[str, InferenceOptimal]) -> None:
     from groundup.tables import Table, print_tables
-    from groundup.units import format_count, format_money
+    from groundup.units import format_count, format_money, format_ratio
 
     columns = ["law", "params", "tokens", "tokens/param", "× tokens", "training FLOPs"]
     columns += ["saving", "like tokens"]
@@ -342,10 +392,10 @@ def _print_inference_optimal(found: InferenceOptimal, by_law: dict[str, Inferenc
             each.law + (" (chosen)" if each.law == found.law else ""),
             format_count(each.params),
             format_count(each.tokens),
-            f"{each.tokens / each.params:.3g}",
+            format_ratio(each.tokens / each.params),
             f"{each.tokens_ratio:.2f}",
             f"{each.flops:.3g}",
-            f"{each.saving:.1%}",
+            f"{each.saving:.1%}".replace("-0.0%", "0.0%"),
             format_count(each.like_tokens),
             *([] if each.usd is None else [format_money(each.usd)]),
             *([] if each.like_usd is None else [format_money(each.like_usd)]),
