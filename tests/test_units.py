@@ -20,6 +20,7 @@ from groundup.units import (
     format_duration,
     format_flops,
     format_money,
+    format_ratio,
 )
 
 
@@ -28,6 +29,8 @@ from groundup.units import (
     [
         (Count, "2e9", 2 * 10**9), (Count, 2e9, 2 * 10**9), (Count, "300B", 300 * 10**9),
         (Count, "10M", 10**7), (Count, "1_000", 1000), (Count, "1.5k", 1500), (Count, 7, 7),
+        (Count, "7b", 7 * 10**9), (Count, "7K", 7000), (Count, "124m", 124 * 10**6),
+        (Count, "7,000,000,000", 7 * 10**9), (Money, "$1,200.50", 1200.5), (Count, "1t", 10**12),
         (Count, "2T", 2 * 10**12), (Count, " 3 k ", 3000),
         (Bytes, "16GiB", 16 * 2**30), (Bytes, "200MB", 2 * 10**8), (Bytes, "1 kB", 1000),
         (Bytes, "64KiB", 65536), (Bytes, 12, 12), (Bytes, "0.5MiB", 2**19),
@@ -49,7 +52,9 @@ def test_notations(kind: object, text: object, value: float) -> None:
         (Count, "5x", "'5x' has the unknown unit 'x'; known are k, M, B, G, T"),
         (Count, 1.5, "1.5 is not a whole number"), (Count, "1.5", "1.5 is not a whole number"),
         (Count, True, "is True, not a quantity"), (Count, "", "is empty"),
-        (Count, -1, "greater than or equal to 0"), (Count, "-1", "'-1' is not a quantity"),
+        (Count, -1, "greater than or equal to 0"), (Count, "-1", "'-1' is below zero"),
+        (Count, "-7e9", "must be greater than zero"), (Count, "1,5", "'1,5' is not a quantity"),
+        (Count, "7,00", "'7,00' is not a quantity"),
         (Count, float("inf"), "inf is not a whole number"), (Count, "1e999", "not a whole number"),
         (Count, float("nan"), "nan is not a whole number"), (Count, None, "valid integer"),
         (Bytes, "16 apples", "unknown unit 'apples'"), (Duration, "4 m later", "is not a quantity"),
@@ -90,6 +95,11 @@ def test_formatted_counts_read_back_within_rounding(number: float) -> None:
     ("formatter", "value", "text"),
     [
         (format_count, 12_345_678, "12.3M"), (format_count, 999, "999"), (format_count, 0.5, "0.5"),
+        (format_count, 1e15, "1,000T"), (format_count, 7.55e16, "75,500T"),
+        (format_count, 1e28, "1e+28"), (format_count, 999_600, "1M"),
+        (format_count, 999_400, "999k"),
+        (format_ratio, 1423.4, "1,423"), (format_ratio, 999.4, "999"),
+        (format_ratio, 0.268, "0.268"),
         (format_bytes, 3 * 2**30, "3 GiB"), (format_bytes, 1000, "1000 B"),
         (format_duration, 5040, "1 h 24 min"), (format_duration, 59.94, "59.9 s"),
         (format_duration, 59.96, "1 min 00 s"), (format_duration, 172800 * 2, "4 d 0 h"),

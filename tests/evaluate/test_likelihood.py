@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from groundup import intervals
 from groundup.architecture.families import build
 from groundup.errors import InputError
-from groundup.evaluate import intervals
-from groundup.intervals import ratio_interval, wilson
 from groundup.evaluate.likelihood import (
     Likelihood,
     bits_per_byte,
@@ -24,6 +23,7 @@ from groundup.evaluate.likelihood import (
     validation_loss,
     windows_of,
 )
+from groundup.intervals import ratio_interval, wilson
 from groundup.model.transformer import Transformer
 from groundup.tokens.dataset import TokenDataset
 from groundup.tokens.pack import pack
