@@ -17,7 +17,17 @@ SOURCE = Path(groundup.__file__).parent
 
 # The drawing of the house: the design's section 2, docs/architecture.md.
 FLOORS = (
-    {"errors", "units", "files", "progress", "section", "yaml12", "findings", "hardware", "intervals"},
+    {
+        "errors",
+        "units",
+        "files",
+        "progress",
+        "section",
+        "yaml12",
+        "findings",
+        "hardware",
+        "intervals",
+    },
     {"artifacts", "tables", "charts", "track"},
     {"architecture", "data"},
     {"plan", "tokenizer"},

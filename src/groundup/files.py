@@ -54,7 +54,13 @@ def storage_errors(path: Path, *, reads: bool = False) -> Iterator[None]:
                 where=str(getattr(error, "filename", None) or path),
                 fix="name another folder, or remove the file",
             ) from error
-        refused = number in (errno.EACCES, errno.EPERM) and is_about(error, path, reads)
+        # A folder of the kernel's (/proc) says that a new file does not exist.
+        codes = (
+            (errno.EACCES, errno.EPERM)
+            if path.parent.is_dir()
+            else (errno.EACCES, errno.EPERM, errno.ENOENT)
+        )
+        refused = number in codes and is_about(error, path, reads)
         if refused or number == errno.EROFS:
             raise StorageError(
                 "cannot write here (read-only or not allowed)",

@@ -12,15 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 
 import groundup
-from groundup.cli.frame import COMMANDS
+from groundup.cli.frame import COMMANDS, LazyGroup, group
 from groundup.errors import GroundupError
 from groundup.project import ProjectFile, load_project, values
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DEFAULTS = {"plan": "project", "decide": "options", "model": "list"}  # of groups
 GENERATED = ("project_file", "command_line")
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -53,10 +55,41 @@ def test_every_command_that_is_named_exists(page: Path) -> None:
 
 
 @every_page
+def test_every_command_of_a_group_that_is_named_exists(page: Path) -> None:
+    assert not [wrong for code in code_of(page) for wrong in no_such_commands(code)]
+
+
+def test_a_command_of_a_group_that_does_not_exist_is_found() -> None:
+    assert no_such_commands("$ groundup plan frobnicate --gpu h100") == ["plan frobnicate"]
+    assert no_such_commands("groundup decide\ngroundup plan plan.budget=4m | head") == []
+    assert no_such_commands("groundup plan --json, groundup decide COMMAND, groundup plan") == []
+
+
+def no_such_commands(code: str) -> list[str]:
+    """What follows the name of a group without being one of its commands, an option or a value."""
+    tables = {
+        name: found.table
+        for name in COMMANDS
+        if isinstance(found := group.get_command(click.Context(group), name), LazyGroup)
+    }
+    return [
+        f"{name} {word}"
+        for name, word in re.findall(r"(?<![\w-])groundup (\w+) +([a-z][\w.=-]*)", code)
+        if name in tables and word not in tables[name] and "=" not in word
+    ]
+
+
+@every_page
 def test_every_option_given_to_a_command_is_one_of_its_options(page: Path) -> None:
     helps = load("command_line").page()
     for code in code_of(page):
-        for name, rest in re.findall(r"groundup ([a-z]\w*)\b([^\n|#]*)", code):
+        joined = code.replace("\\\n", " ")
+        for first, second, rest in re.findall(
+            r"groundup ([a-z]\w*)(?: ([a-z][a-z-]*)(?=\s|$))?([^\n|#]*)", joined
+        ):
+            name = f"{first} {second}" if f"## groundup {first} {second}\n" in helps else first
+            if name == first and f"## groundup {first} " in helps:
+                name = f"{first} {DEFAULTS[first]}"  # a group without a word
             part = helps.partition(f"## groundup {name}\n")[2].partition("\n## ")[0]
             for option in re.findall(r"(?<=\s)--[a-z][\w-]*", rest):
                 assert re.search(rf"{option}\b", part), f"{name} has no {option}"
@@ -66,7 +99,7 @@ def test_every_option_given_to_a_command_is_one_of_its_options(page: Path) -> No
 def test_every_key_that_is_named_is_a_key_of_the_project_file(page: Path) -> None:
     known = {".".join(map(str, key)) for key, _ in values(ProjectFile.model_construct())}
     sections = "|".join(ProjectFile.model_fields)
-    endings = "json|jsonl|py|yaml|md|csv|safetensors"
+    endings = "json|jsonl|py|yaml|md|csv|html|png|safetensors"
     named = {
         key
         for code in code_of(page)

@@ -18,6 +18,7 @@ def test_every_name_is_a_function_or_a_class_and_no_module_hides_it(package: obj
     assert not {module.name for module in pkgutil.iter_modules(path)} & set(names)
     for name in names:
         assert callable(getattr(package, name))
+        assert name in dir(package)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         package.nothing  # type: ignore[attr-defined]  # noqa: B018
 

@@ -11,7 +11,14 @@ from groundup.architecture.config import ModelConfig
 from groundup.architecture.counts import parameters
 from groundup.architecture.families import build
 from groundup.errors import ConfigError, InputError
-from groundup.plan.communication import KINDS, LINK_LATENCY, LINK_SHARE, Group, traffic
+from groundup.plan.communication import (
+    KINDS,
+    LINK_LATENCY,
+    LINK_SHARE,
+    Group,
+    summed_bytes,
+    traffic,
+)
 from groundup.plan.hardware import Chip, shipped_chips
 from groundup.plan.parallelism import Layout
 
@@ -28,7 +35,7 @@ def gpt(n_layers: int = 96, d_model: int = 12288, n_heads: int = 96, **rest: Any
 
 
 def moved(layout: Layout, batch: int = 1536, config: ModelConfig | None = None, **rest: Any) -> Any:
-    rest = {"chip": A100, "context_length": CONTEXT} | rest
+    rest = {"chip": A100, "context_length": CONTEXT, "gradient_bytes": 2} | rest
     return traffic(config or gpt(), layout, global_batch_size=batch, **rest)
 
 
@@ -85,6 +92,16 @@ def test_zero_3_moves_one_and_a_half_times_as_much_each_micro_batch() -> None:
     assert sharded.data.total_bytes == pytest.approx(1.5 * plain.data.total_bytes, rel=1e-12)
     again = moved(Layout(dp=64, tp=8, zero=3), 256)
     assert again.data.total_bytes == pytest.approx(4 * sharded.data.total_bytes, rel=1e-12)
+
+
+@pytest.mark.parametrize(("zero", "as_bytes"), [(0, 4), (1, 4), (2, 2), (3, 2)])
+def test_gradients_are_summed_in_fp32_where_weights_and_gradients_are_whole(
+    zero: int, as_bytes: float
+) -> None:
+    """Megatron-LM and Llama 3 sum in fp32, FSDP in the weights' precision."""
+    layout = Layout(dp=64, tp=8, zero=zero)
+    assert moved(layout, 64, gradient_bytes=None) == moved(layout, 64, gradient_bytes=as_bytes)
+    assert summed_bytes(zero, "bf16") == as_bytes
 
 
 def test_fp32_gradients_double_what_is_summed() -> None:

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from groundup.architecture.counts import parameters
+from groundup.architecture.counts import palm_flops_per_token, parameters
 from groundup.architecture.families import build
+from groundup.architecture.presets import find_model
 from groundup.errors import GroundupError
 from groundup.plan.catalogs import SHIPPED, read_rows
 from groundup.plan.efficiency import (
     Array,
+    best_published,
     efficiency_of,
     fitted,
     k_fold_errors,
@@ -21,10 +23,11 @@ from groundup.plan.efficiency import (
     predict_efficiency,
     shares_of,
 )
-from groundup.plan.efficiency_terms import CAUSES, TERMS, terms
+from groundup.plan.efficiency_terms import CAUSES, TERMS, Job, terms
 from groundup.plan.hardware import find_chip
 from groundup.plan.parallelism import Layout
 from groundup.plan.published import Published, megatron_hardware_flops, published_runs
+from groundup.plan.time import model_flops_per_token
 
 RUNS = published_runs()
 SHARDED = [run for run in RUNS if run.table == "throughput"]
@@ -237,3 +240,37 @@ def test_published_runs_are_in_one_convention() -> None:
     assert by_id["ptdp-10"].mfu == pytest.approx(0.392, abs=0.003)  # S3-02
     assert by_id["bloom-176b"].mfu == pytest.approx(0.36, abs=0.005)
     assert by_id["mtnlg-2240"].mfu == pytest.approx(0.302)
+
+
+def test_where_the_fit_extrapolates_no_more_is_expected_than_was_published() -> None:
+    """GPT-NeoX on its own 96 A100s (37.5 % as run), spread as the search would, with flash."""
+    neox = next(run for run in RUNS if run.id == "gpt-neox-20b")
+    job = dataclasses.replace(neox.job, flash_attention=True)
+    layout = Layout(dp=24, pp=4, virtual_stages=11, zero=1)
+    model = float(shares_of(job, layout).mfu)
+    best, _ = best_published(job.chip)
+    assert best == max(run.mfu for run in RUNS if run.job.chip.id == "A100-SXM-40")
+    assert model > best
+    found = efficiency_of(job, layout)
+    assert found.mfu == best
+    assert found.hfu == pytest.approx(best)
+    assert found.low < best < model < found.high
+    assert any("best published MFU" in note for note in found.notes)
+    for run in RUNS:  # what is like the rows is left as it is
+        if run.table == "throughput":
+            assert efficiency_of(run.job, run.layout).mfu == float(
+                shares_of(run.job, run.layout).mfu
+            )
+    unseen = find_chip("MI300X")
+    assert best_published(unseen)[0] < unseen.attainable_share
+
+
+@pytest.mark.parametrize(("preset", "context"), [("t5-11b", 512), ("bert-large", 512)])
+def test_attention_is_counted_once_for_all(preset: str, context: int) -> None:
+    """One formula, that of `architecture.counts`: T5's tokens pass half of its layers."""
+    config = find_model(preset)
+    job = Job(config, find_chip("A100-SXM-80"), context, 8)
+    assert job.model_flops == palm_flops_per_token(config, context)
+    assert job.model_flops == model_flops_per_token(config, context, "palm")
+    causal = model_flops_per_token(config, context, "causal")
+    assert causal == palm_flops_per_token(config, context, causal=True)

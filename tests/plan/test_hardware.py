@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from groundup.plan.hardware import (
     match_chip,
     peak_from_clock,
     peak_warnings,
-    price_age_warning,
     with_peak,
 )
 
@@ -145,10 +143,3 @@ def test_users_rows_lie_over_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "hardware.csv").write_text("id,bf16_tflops\nH100-SXM,fast\n")
     with pytest.raises(InputError, match="bf16_tflops is 'fast'"):
         find_chip("h100")
-
-
-def test_an_old_price_is_warned_of() -> None:
-    chip = find_chip("H100-SXM")  # seen 2025-03
-    assert price_age_warning(chip, date(2026, 2, 28)) is None
-    assert "2025-03" in str(price_age_warning(chip, date(2026, 11, 21)))
-    assert price_age_warning(find_chip("B200"), date(2026, 11, 21)) is None  # none to be old

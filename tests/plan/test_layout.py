@@ -52,9 +52,11 @@ def test_gpt3_on_1024_chips_is_laid_out_as_megatron_would(of_gpt3: LayoutSearch)
     assert best.pp > 1 or best.zero > 0
     assert best.memory_fraction <= 0.9
     # 51.4 % is Korthikanti's, without FlashAttention; with it llm-foundry's 7B computes at 77 % HFU
-    # on eight A100s, which a search over 50,000 layouts may come near but not pass.
-    assert 0.45 < best.mfu < 0.72
-    assert best.mfu_low < 0.55 < best.mfu < best.mfu_high
+    # on eight A100s, which a search over 50,000 layouts may come near but not pass. 62.7 % is the
+    # best published MFU on the chip (llm-foundry), and no row is of this kind.
+    assert best.mfu == pytest.approx(0.627, abs=1e-3)
+    assert best.mfu < best.model_mfu < 0.72
+    assert best.mfu_low < 0.55 < best.mfu < best.model_mfu < best.mfu_high
 
 
 def test_megatrons_own_layout_of_gpt3_takes_what_it_published() -> None:
@@ -78,9 +80,10 @@ def test_search_of_1024_chips_and_175_billion_parameters_is_fast(of_gpt3: Layout
     assert of_gpt3.considered > 100_000
 
 
-def test_ranking_is_by_seconds_and_adds_up(of_gpt3: LayoutSearch) -> None:
-    seconds = [each.step_seconds for each in of_gpt3.ranked]
-    assert seconds == sorted(seconds)
+def test_ranking_is_by_the_models_own_mfu_and_adds_up(of_gpt3: LayoutSearch) -> None:
+    shares = [each.model_mfu for each in of_gpt3.ranked]
+    assert shares == sorted(shares, reverse=True)
+    assert all(each.mfu <= each.model_mfu for each in of_gpt3.ranked)
     assert [each.rank for each in of_gpt3.ranked] == list(range(1, 11))
     refused = sum(entry.count for entry in of_gpt3.rejected.values())
     assert of_gpt3.considered == refused + of_gpt3.fitting
@@ -99,7 +102,9 @@ def test_ranked_figures_are_those_of_the_efficiency_and_the_memory(of_gpt3: Layo
         flops = palm_flops_per_token(gpt3(), 2048)
         assert each.tokens_per_second == pytest.approx(each.mfu * 1024 * 312e12 / flops)
         assert each.step_seconds == pytest.approx(1536 * 2048 / each.tokens_per_second)
-        memory = device_memory(gpt3(), each.layout, context_length=2048)
+        memory = device_memory(
+            gpt3(), each.layout, context_length=2048, fp32_gradients=each.zero < 2
+        )
         assert sum(each.memory_bytes.values()) == pytest.approx(memory.total, abs=10)
         assert memory.fits(A100.memory_bytes or 0)
 
@@ -119,7 +124,8 @@ def test_search_finds_what_trying_every_layout_finds() -> None:
                 continue
             for recompute in ("none", "selective", "full"):
                 layout = Layout(dp, tp, pp, cp, 1, v, zero, b, recompute, tp > 1)  # type: ignore[arg-type]
-                if device_memory(config, layout, context_length=2048).fits(A100.memory_bytes or 0):
+                memory = device_memory(config, layout, context_length=2048, fp32_gradients=zero < 2)
+                if memory.fits(A100.memory_bytes or 0):
                     rate = predicted(config, layout, batch).mfu * n_chips * 312e12
                     flops = batch * 2048 * palm_flops_per_token(config, 2048)
                     expected[(dp, tp, pp, cp, v, zero, b, recompute)] = flops / rate
@@ -187,7 +193,7 @@ def test_fixed_sizes_are_kept() -> None:
 def test_nothing_fits_says_what_is_nearest_and_how_many_chips_would_do() -> None:
     with pytest.raises(BudgetError) as error:
         search(gpt3(), A100, 8, global_batch_size=1536)
-    assert "nothing fits: the nearest, dp 1, tp 8, pp 1" in error.value.message
+    assert "nothing fits: the nearest, dp 1, tp " in error.value.message
     assert "of the 72.0 GiB that may be filled" in error.value.message  # 90 % of 80
     assert error.value.fix is not None
     enough = int(error.value.fix.split()[0])
@@ -198,8 +204,27 @@ def test_nothing_fits_says_what_is_nearest_and_how_many_chips_would_do() -> None
 
 
 def test_a_batch_smaller_than_the_replicas_is_no_layout() -> None:
-    with pytest.raises(BudgetError, match="batch does not divide"):
+    with pytest.raises(BudgetError, match="no layout is possible: 3 sequences over dp 8"):
         search(small(), A100, 8, global_batch_size=3, fixed={"tp": 1, "pp": 1, "cp": 1})
+
+
+@pytest.mark.parametrize(
+    ("layers", "pp", "fullest"), [(126, 16, 8), (70, 12, 6)], ids=["llama-3.1", "bloom"]
+)
+def test_stages_that_are_given_may_be_unequal(layers: int, pp: int, fullest: int) -> None:
+    config = small(n_layers=layers, d_model=4096)
+    found = search(config, A100, pp * 8, global_batch_size=256, fixed={"pp": pp})
+    assert all(each.pp == pp for each in found.ranked)
+    assert f"{layers} layers do not divide over {pp} stages: the fullest has {fullest}" in (
+        found.explanation
+    )
+    # As slow, and as full, as if every stage were like the fullest.
+    even = small(n_layers=fullest * pp, d_model=4096)
+    best = found.ranked[0]
+    full = device_memory(even, best.layout, context_length=2048, fp32_gradients=best.zero < 2)
+    assert sum(best.memory_bytes.values()) == pytest.approx(full.total, abs=10)
+    with pytest.raises(BudgetError, match="layers do not divide"):
+        search(config, A100, pp * 8, global_batch_size=256, fixed={"pp": pp}, uneven=False)
 
 
 def test_explanation_names_bubble_communication_recomputation_memory_and_runner_up(

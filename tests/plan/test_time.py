@@ -6,12 +6,13 @@ import dataclasses
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundup.architecture.config import ModelConfig
 from groundup.architecture.families import build
-from groundup.errors import GroundupError, InputError
+from groundup.architecture.presets import find_model
+from groundup.errors import BudgetError, GroundupError, InputError
 from groundup.plan.catalogs import SHIPPED, read_rows
 from groundup.plan.failures import (
     checkpoint_interval,
@@ -21,7 +22,7 @@ from groundup.plan.failures import (
 )
 from groundup.plan.hardware import find_chip, with_peak
 from groundup.plan.like import as_run, work_of
-from groundup.plan.parallelism import Layout
+from groundup.plan.predicted import choose
 from groundup.plan.time import (
     days_by_8tp,
     hardware_flops_per_token,
@@ -47,6 +48,7 @@ def gpt(layers: int, width: int, heads: int, vocab: int = 51_200) -> ModelConfig
 
 
 GPT_22B, GPT_175B = gpt(48, 6144, 48), gpt(96, 12288, 96)
+SMALL = gpt(24, 2048, 16)
 GPT_530B, GPT_1T = gpt(105, 20480, 128), gpt(128, 25600, 160)
 
 
@@ -88,13 +90,13 @@ def test_korthikantis_table_5(
     model = megatron_flops(layers, width, 2048, 51_200, tokens)
     hardware = megatron_flops(layers, width, 2048, 51_200, tokens, "selective")
     assert model / seconds / n / A100_PEAK * 100 == pytest.approx(mfu, abs=0.2)
-    assert hardware / seconds / n / A100_PEAK * 100 == pytest.approx(hfu, abs=0.25)
+    assert hardware / seconds / n / A100_PEAK * 100 == pytest.approx(hfu, abs=0.2)
     config = gpt(layers, width, width // 128)
     found = training_time(
         config, tokens, A100, n, mfu=mfu / 100, recompute="selective", global_batch_tokens=tokens
     )
-    assert found.step_seconds == pytest.approx(seconds, rel=0.006)
-    assert found.hfu * 100 == pytest.approx(hfu, abs=0.25)
+    assert found.step_seconds == pytest.approx(seconds, rel=0.005)
+    assert found.hfu * 100 == pytest.approx(hfu, abs=0.2)
 
 
 def test_eight_tp_over_nx() -> None:  # S3-06, PTD-P section 5.1
@@ -175,7 +177,8 @@ def test_time_money_and_failures_hang_together() -> None:
     found = training_time(7e9, 140e9, A100, 64, mfu=0.46)
     assert found.days == pytest.approx(6 * 7e9 * 140e9 / (64 * A100_PEAK * 0.46) / 86400)
     assert found.wall_days == pytest.approx(found.days / 0.75)
-    assert found.chip_hours == pytest.approx(found.wall_days * 24 * 64)
+    assert found.chip_hours == pytest.approx(found.days * 24 * 64)
+    assert found.wall_chip_hours == pytest.approx(found.wall_days * 24 * 64)
     assert found.days_range == (found.days, found.days)
     low, high = found.wall_days_range
     assert (low, high) == (pytest.approx(found.days / 0.9), pytest.approx(found.days / 0.45))
@@ -225,6 +228,10 @@ def test_more_than_matmuls_reach_is_warned_of_and_more_than_the_peak_refused() -
         ({"hfu": 0.5}, "say the same"),
         ({"precision": "int4"}, "int4"),
         ({"convention": "8n"}, "8n"),
+        ({"convention": "palm"}, "no attention to count by 'palm'"),
+        ({"micro_batch_size": 2}, "changes nothing where mfu"),
+        ({"mfu": None, "tflops_per_chip": 0.14}, "0.14 is read as 0.14 TFLOP/s"),
+        ({"global_batch_tokens": 100}, "no sequence of 4,096"),
     ],
 )
 def test_bad_input_is_named(changes: dict[str, object], name: str) -> None:
@@ -250,6 +257,18 @@ def test_no_run_did_more_than_its_chip_hours_allow(run: str) -> None:
     goodput = as_run(run).goodput
     assert goodput is not None
     assert 0.3 < goodput < 1.0
+
+
+def test_the_rate_that_opt_printed_was_not_its_average() -> None:
+    """ "Up to 147 TFLOP/s" for all of 34 days would have been a little more than the run."""
+    ran = as_run("opt")
+    assert ran.goodput == pytest.approx(1.005, abs=0.005)
+    assert "slower on average than the rate printed" in ran.note
+
+
+def test_a_run_on_chips_that_are_not_said_has_work_but_no_rate() -> None:
+    ran = as_run("chinchilla-70b")
+    assert (ran.chip, ran.mfu, ran.days) == ("TPU v3/v4", None, None)
 
 
 def test_bloom_and_neox_as_they_were_run() -> None:
@@ -285,20 +304,126 @@ def test_youngs_interval_is_the_best(write: float, apart: float, other: float) -
     )
 
 
-def test_what_does_not_fit_is_warned_of() -> None:
+def test_what_does_not_fit_is_refused_with_a_way_out() -> None:
     h100 = find_chip("H100-SXM")
-    few = training_time(GPT_175B, 300e9, h100, 7)
-    assert any("nothing fits" in text for text in few.warnings)
-    assert few.layout == Layout(dp=7, zero=3, recompute="full")
-    many = training_time(7e9, 1e12, h100, 1_000_003, global_batch_tokens=4096 * 1024)
-    assert any("no layout is possible" in text for text in many.warnings)
+    with pytest.raises(BudgetError, match="nothing fits") as few:
+        training_time(GPT_175B, 300e9, h100, 7)
+    assert "such chips would do" in str(few.value.fix)
+    assert "--mfu" in str(few.value.fix)
     unknown = dataclasses.replace(h100, memory_bytes=None)
-    assert any("not known" in text for text in training_time(7e9, 1e12, unknown, 8).warnings)
+    with pytest.raises(InputError, match="does not say memory_bytes") as error:
+        training_time(7e9, 1e12, unknown, 8)
+    assert "--mfu" in str(error.value.fix)
+    with pytest.raises(GroundupError):
+        training_time(7e9, 1e12, h100, 8, micro_batch_size=1_000_000)
+    assert training_time(7e9, 1e12, unknown, 8, mfu=0.4).days > 0
 
 
-def test_a_batch_that_is_no_whole_number_of_sequences_is_rounded_to_one_that_divides() -> None:
-    for tokens, batch in ((2e6, "1,024"), (16e6, "8,192"), (3.5 * 2048, "4")):
-        found = training_time(GPT_22B, 1e9, A100, 64, global_batch_tokens=tokens)
-        assert f"predicted for {batch} sequences a step" in found.notes
-    with pytest.raises(InputError, match="1,000 tokens a step are no sequence of 2,048"):
-        training_time(GPT_22B, 1e9, A100, 64, global_batch_tokens=1000)
+@pytest.mark.parametrize(
+    ("tokens", "n", "batch"),
+    [
+        (2e6, 64, 992),  # 976.6: nearest of 32 · k
+        (16e6, 64, 7808),  # 7812.5
+        (3.5 * 2048, 64, 4),
+        (1024 * 2048, 40, 1040),  # whole, but fives divide neither it nor layers nor heads
+    ],
+)
+def test_a_batch_that_does_not_divide_is_moved_to_the_nearest_that_does(
+    tokens: float, n: int, batch: int
+) -> None:
+    found = training_time(GPT_22B, 1e9, A100, n, global_batch_tokens=tokens)
+    assert found.global_batch_tokens == pytest.approx(batch * 2048)
+    assert found.step_seconds == pytest.approx(batch * 2048 / found.tokens_per_second)
+    assert any(f"is taken as {batch:,}" in note for note in found.notes)
+
+
+def test_a_batch_below_a_sequence_is_refused() -> None:
+    for mfu in (None, 0.4):
+        with pytest.raises(InputError, match="1,000 tokens a step are no sequence of 2,048"):
+            training_time(GPT_22B, 1e9, A100, 64, global_batch_tokens=1000, mfu=mfu)
+
+
+@pytest.mark.parametrize(
+    "chips",
+    [[512, 513, 521, 600, 768, 769, 832, 1000, 1021, 1024, 1025], [2048, 2800, 2801, 3000]],
+)
+def test_more_chips_never_take_longer(chips: list[int]) -> None:
+    """A few percent apart for batches that are rounded; twice as long was seen at 513 and 1,000."""
+    least = math.inf
+    for n in chips:
+        found = training_time(GPT_175B, 300e9, A100, n)
+        assert found.n_chips_used <= n
+        assert found.chip_hours == pytest.approx(found.days * 24 * n)
+        assert (found.n_chips_used < n) == any(
+            f"use {found.n_chips_used:,} of" in w for w in found.warnings
+        )
+        assert found.days < 1.04 * least, n
+        least = min(least, found.days)
+
+
+@settings(max_examples=15, deadline=None)
+@given(n=st.integers(1, 96), more=st.integers(0, 32), given_batch=st.booleans())
+def test_more_chips_never_take_longer_for_a_small_model(
+    n: int, more: int, given_batch: bool
+) -> None:
+    batch = 1024 * 2048.0 if given_batch else None
+    few, many = (
+        training_time(SMALL, 1e11, A100, chips, global_batch_tokens=batch).days
+        for chips in (n, n + more)
+    )
+    assert many < 1.05 * few
+
+
+def test_layers_that_do_not_divide_are_said_to_cost() -> None:
+    """Llama 3.1 405B: 126 layers over 16 stages on 8,192 chips (arXiv:2407.21783, table 4)."""
+    llama = find_model("llama3.1-405b")
+    chosen = choose(llama, 15e12, find_chip("H100-SXM"), 8192, context_length=8192,
+                    global_batch_tokens=2048 * 8192, top=1, use_all=True)  # fmt: skip
+    said = [note for note in chosen.notes if "layers do not divide over many stages" in note]
+    assert said
+    assert "times as fast" in said[0]
+    fewer = training_time(llama, 15e12, find_chip("H100-SXM"), 16_384, context_length=8192,
+                          global_batch_tokens=16e6)  # fmt: skip
+    assert fewer.n_chips_used == 16_128  # 63 · 256, and 126 are 63 · 2
+    assert fewer.mfu > 0.35
+
+
+@pytest.mark.parametrize(
+    ("run", "n", "seconds"), [("bloom", 384, 105.2), ("gpt-neox", 96, None), ("opt", 992, None)]
+)
+def test_a_run_on_its_own_chips_has_its_own_layout(run: str, n: int, seconds: float | None) -> None:
+    work = work_of(run)
+    layout = work.layout_on(work.chip, n)
+    assert layout is not None
+    found = training_time(
+        work.model, work.tokens, find_chip(work.chip), n, layout=layout,
+        context_length=work.context_length, global_batch_tokens=work.global_batch_tokens,
+        flash_attention=work.flash_attention,
+    )  # fmt: skip
+    assert found.layout == layout
+    assert found.mfu == pytest.approx(as_run(run).mfu, rel=0.20)
+    if seconds:
+        assert found.step_seconds == pytest.approx(seconds, rel=0.10)
+    assert work.layout_on("H100-SXM", n) is None
+    assert work.layout_on(work.chip, n + 1) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "config", "batch", "n", "seconds", "mfu"),
+    [
+        ("S3-05", GPT_175B, 64, 64, 13.75, 0.514),
+        ("S3-05", GPT_1T, 512, 512, 71.49, 0.563),
+        ("S3-09", GPT_530B, 1920, 2240, 60.1, 0.302),
+    ],
+)
+def test_a_measured_step_gives_the_mfu(
+    row: str, config: ModelConfig, batch: int, n: int, seconds: float, mfu: float
+) -> None:
+    tokens = batch * 2048
+    found = training_time(config, 300e9, A100, n, step_seconds=seconds, global_batch_tokens=tokens)
+    assert found.mfu == pytest.approx(mfu, abs=0.002), row
+    assert found.step_seconds == pytest.approx(seconds)
+    rate = training_time(config, 300e9, A100, n, tokens_per_second=tokens / seconds)
+    assert rate.mfu == pytest.approx(found.mfu)
+    with pytest.raises(InputError, match="without its batch"):
+        training_time(config, 300e9, A100, n, step_seconds=seconds)

@@ -9,7 +9,9 @@ import pytest
 from groundup.architecture.presets import find_model
 from groundup.errors import BudgetError, ConfigError, InputError
 from groundup.plan.hardware import find_chip
-from groundup.plan.whole import Estimate, as_record, estimate
+from groundup.plan.time import training_time
+from groundup.plan.whole import Estimate, estimate
+from groundup.plan.whole_report import as_record
 from groundup.plan.wish import Wish
 
 H100 = find_chip("H100-SXM")
@@ -25,7 +27,7 @@ def bought() -> Estimate:
 def test_money_is_spent_and_not_more(bought: Estimate) -> None:
     assert bought.cost is not None
     assert bought.cost.total_usd == pytest.approx(200e3, rel=1e-6)
-    assert bought.time.chip_hours == pytest.approx(200e3 / 12.29, rel=1e-6)
+    assert bought.time.wall_chip_hours == pytest.approx(200e3 / 12.29, rel=1e-6)
 
 
 def test_the_size_is_the_laws_for_the_flops_bought(bought: Estimate) -> None:
@@ -54,7 +56,11 @@ def test_the_record_is_json_with_the_names_of_a_run(bought: Estimate) -> None:
     record = json.loads(json.dumps(as_record(bought), allow_nan=False))
     assert {"duration_seconds", "tokens_per_second", "peak_memory_bytes", "loss", "bits_per_byte",
             "cost_usd", "energy_kwh"} <= set(record["predicted"])  # fmt: skip
-    assert record["model"]["parameters"] == bought.params
+    assert record["params"] == bought.params
+    assert record["layouts"][0] == record["layout"]
+    assert record["cost"]["usd"] == bought.predicted["cost_usd"]
+    assert record["cost"]["usd_low"] <= record["cost"]["usd"] <= record["cost"]["usd_high"]
+    assert {"notes", "warnings"} <= set(record)
 
 
 def test_days_and_money_the_tighter_one_counts() -> None:
@@ -66,7 +72,7 @@ def test_llama_7b_as_it_was_trained() -> None:
     # Touvron et al. 2023, table 15: 82,432 A100-hours for 1.0T tokens; ours come with goodput.
     wish = replace(LLAMA, chip=find_chip("A100-SXM-80"), n_chips=1024, tokens=1e12,
                    global_batch_tokens=4_194_304, context_length=2048, goodput=1.0)  # fmt: skip
-    assert estimate(wish).time.chip_hours == pytest.approx(82_432, rel=0.25)
+    assert estimate(wish).time.wall_chip_hours == pytest.approx(82_432, rel=0.25)
 
 
 def test_a_budget_too_small_says_what_it_would_buy() -> None:
@@ -76,6 +82,28 @@ def test_a_budget_too_small_says_what_it_would_buy() -> None:
     assert "it would buy" in str(error.value)
     with pytest.raises(BudgetError, match="take"):
         estimate(replace(LLAMA, tokens=1e12, days=1.0))
+
+
+def test_a_budget_below_the_smallest_model_says_what_that_needs() -> None:
+    with pytest.raises(BudgetError, match="the budget is too small") as error:
+        estimate(replace(WISH, money_usd=0.01))
+    assert "needs" in str(error.value.fix)
+    assert "$" in str(error.value.fix)
+
+
+def test_what_the_time_takes_the_whole_plan_takes() -> None:
+    plan = estimate(replace(LLAMA, n_chips=100, tokens=1e12, global_batch_tokens=2e6))
+    took = training_time(LLAMA.model or 0.0, 1e12, H100, 100, global_batch_tokens=2e6)
+    assert plan.time.days == pytest.approx(took.days)
+    assert plan.time.n_chips_used == took.n_chips_used
+    assert plan.time.global_batch_tokens == took.global_batch_tokens
+
+
+def test_an_mfu_that_is_given_leaves_the_layouts_as_predicted() -> None:
+    plan = estimate(replace(LLAMA, tokens=1e12, mfu=0.2))
+    assert plan.time.mfu == pytest.approx(0.2)
+    assert plan.layouts.ranked[0].mfu > 0.3
+    assert any("by the MFU given" in note for note in plan.notes)
 
 
 def test_little_text_is_read_often_and_losses_know_it() -> None:
@@ -116,7 +144,6 @@ def test_a_chip_without_a_price_is_planned_without_money() -> None:
         ({"flops": 1e22, "days": 3.0}, "both given"),
         ({"params": 7e9, "model": find_model("llama-7b")}, "both given"),
         ({"params": 7e9, "tokens": 1e12, "flops": 1e22}, "all given"),
-        ({"params": 7e9, "global_batch_tokens": 1000.0}, "no whole number of sequences"),
         ({"flops": 1e22, "law": "chinchila"}, "chinchilla"),
     ],
 )

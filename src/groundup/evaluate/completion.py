@@ -15,9 +15,9 @@ from typing import Any
 
 from groundup.evaluate.config import EvaluateConfig
 from groundup.evaluate.functions import ACCEPTED, closed, functions, outcome
-from groundup.intervals import wilson
 from groundup.evaluate.ngram import NGram, generate_ngram
 from groundup.evaluate.subset import within_bytes
+from groundup.intervals import wilson
 from groundup.model.generate import generate_batch
 from groundup.model.transformer import Transformer
 from groundup.tokenizer.load import Tokenizer

@@ -40,6 +40,7 @@ from groundup.errors import ConfigError
 from groundup.plan.hardware import Chip
 from groundup.plan.limits import require_chips, require_context, require_count, require_positive
 from groundup.plan.parallelism import Layout
+from groundup.plan.states import precision_of
 
 Numbers = Any  # a number, or a numpy column of numbers: one for each layout
 
@@ -48,6 +49,11 @@ LINK_SHARE = 0.78  # 235 of 300 GB/s, nccl-tests all-reduce, 8 x A100 (Bekman, m
 NETWORK_SHARE = 0.88  # 22 of 25 GB/s per GPU over 200 Gbit/s (Inspur, MLPerf inference v1.1)
 # Seconds that each step of a ring takes at least (Calculon, systems/a100_80g.json).
 LINK_LATENCY, NETWORK_LATENCY = 1e-6, 2e-6
+
+# Of a gradient when it is summed, where no weights are sharded: Megatron-LM (its default with bf16)
+# and Llama 3 (arXiv:2407.21783, section 3.3.2) accumulate and sum in fp32. FSDP and ZeRO 2 sum in
+# the precision of the weights.
+FP32_SUM_BYTES = 4
 
 KINDS = ("tensor", "recompute", "context", "pipeline", "vocabulary", "data")
 
@@ -113,8 +119,8 @@ def traffic(
         global_batch_size: sequences per step.
         chip: whose links carry it.
         bytes_per_element: of activations and weights.
-        gradient_bytes: of each gradient when it is summed; None: as ``bytes_per_element``. Megatron
-            with bf16 and Llama 3 sum in 4.
+        gradient_bytes: of each gradient when it is summed; None: 4 with ZeRO 0 and 1, as Megatron
+            and Llama 3 do, else as ``bytes_per_element``.
 
     Raises:
         ConfigError: the batch does not divide into the layout's micro-batches, or the context over
@@ -140,8 +146,19 @@ def traffic(
         global_batch_size=global_batch_size,
         chip=chip,
         bytes_per_element=bytes_per_element,
-        gradient_bytes=bytes_per_element if gradient_bytes is None else gradient_bytes,
+        gradient_bytes=gradient_bytes
+        or (FP32_SUM_BYTES if sums_in_fp32(layout.zero) else bytes_per_element),
     )
+
+
+def sums_in_fp32(zero: Any) -> Any:
+    """Whether gradients are kept and summed in fp32 at this stage of ZeRO (or column of stages)."""
+    return zero < 2
+
+
+def summed_bytes(zero: Any, precision: str) -> Numbers:
+    """Bytes of one gradient when it is summed; memory, traffic and time all count these."""
+    return np.where(sums_in_fp32(zero), FP32_SUM_BYTES, precision_of(precision).element)
 
 
 def columns(

@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 
 from groundup.architecture.config import ModelConfig
-from groundup.architecture.counts import active_parameters, forward_flops_per_token
+from groundup.architecture.counts import flops_6n, forward_flops_per_token, palm_flops_per_token
 from groundup.plan import communication
 from groundup.plan.communication import Numbers, Traffic
 from groundup.plan.hardware import Chip
@@ -51,7 +51,6 @@ CAUSES = ("kernels", "recomputation", "bubble", *COMMUNICATION)
 
 LAUNCH_SECONDS = 1e-5  # of a layer, and of its collectives for each doubling of ranks; scaled
 CROWD_POWER = 0.7  # of congestion in the chips: the one that rows left out are met best with
-SUMMED_BYTES = 4  # of a gradient where no weights are sharded: Megatron and Llama 3 sum in fp32
 
 Values = dict[str, dict[str, Numbers]]  # by cause, and in it by term
 
@@ -70,14 +69,12 @@ class Job:
     @property
     def attention_flops(self) -> float:
         """Of scores and weighted values, forward and backward, per token; all s keys counted."""
-        config = self.config
-        width = config.attention.n_heads * config.attention.head_dim
-        return 12.0 * (config.n_layers + config.n_encoder_layers) * width * self.context_length
+        return self.model_flops - flops_6n(self.config)
 
     @property
     def model_flops(self) -> float:
         """Forward and backward, per token, nothing counted twice."""
-        return 6 * active_parameters(self.config) + self.attention_flops
+        return palm_flops_per_token(self.config, self.context_length)
 
 
 def recomputed_flops(model_flops: float, attention_flops: float, recompute: Any) -> Numbers:
@@ -109,7 +106,7 @@ def terms(job: Job, layout: Any) -> Values:
         global_batch_size=micro_batches * layout.dp * layout.micro_batch_size,
         chip=job.chip,
         bytes_per_element=precision_of(job.precision).element,
-        gradient_bytes=np.where(layout.zero < 2, SUMMED_BYTES, precision_of(job.precision).element),
+        gradient_bytes=communication.summed_bytes(layout.zero, job.precision),
     )
     own, again = _kernels(job, layout, tokens, micro_batches)
     tensor = traffic.tensor.seconds + traffic.recompute.seconds

@@ -30,8 +30,6 @@ ETHERNET_BYTES_PER_SECOND = 12.5e9  # 100 Gbit/s
 # Exponentials per byte of memory bandwidth: 1.19 on the A100, 1.16 on the H100.
 SPECIAL_FUNCTIONS_PER_BYTE = 1.17
 
-OLD_PRICE_DAYS = 365
-
 
 @dataclass(frozen=True)
 class Chip:
@@ -201,22 +199,6 @@ def peak_warnings(chip: Chip) -> list[str]:
             f"peak of {chip.peak_flops[precision] / 1e12:.4g} in {precision}"
         )
     return found
-
-
-def price_age_warning(chip: Chip, today: date) -> str | None:
-    """A warning where the chip's price was last seen over a year before ``today``."""
-    if not chip.usd_per_hour:
-        return None
-    if chip.price_date is None:
-        return f"the price of {chip.id} has no date: look it up before you rely on it"
-    age = (today - chip.price_date).days
-    if age <= OLD_PRICE_DAYS:
-        return None
-    return (
-        f"the price of {chip.id}, ${chip.usd_per_hour:g} an hour ({chip.price_source}), was last "
-        f"seen {chip.price_date:%Y-%m}, {age / 365.25:.1f} years ago: look it up before you rely "
-        "on it"
-    )
 
 
 def peak_from_clock(clock_hz: float, multiply_adds_per_clock: float, n_units: int) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 
 from groundup.architecture.config import ModelConfig
 from groundup.errors import BudgetError, ConfigError, InputError
-from groundup.plan.efficiency import Shares, band_of, extrapolations, shares_of
+from groundup.plan.efficiency import Shares, expected_of, shares_of
 from groundup.plan.efficiency_terms import COMMUNICATION, Job
 from groundup.plan.hardware import Chip
 from groundup.plan.layout_space import (
@@ -26,6 +26,7 @@ from groundup.plan.layout_space import (
     Problem,
     enough_chips,
     enumerate_layouts,
+    n_layers_of,
 )
 from groundup.plan.layout_words import describe, explain
 from groundup.plan.limits import require_chips, require_context, require_count
@@ -55,7 +56,8 @@ class RankedLayout:
     sequence_parallel: bool
     step_seconds: float
     tokens_per_second: float  # of the whole cluster
-    mfu: float  # model FLOPs, attention in full (PaLM's convention), over the dense peak
+    model_mfu: float  # by the fitted terms alone; the ranking is by it
+    mfu: float  # 6·N + 12·l·w·s FLOPs over the dense peak; never more than was published if unlike
     mfu_low: float  # 8 of 10 published runs like it lie between these
     mfu_high: float
     hfu: float  # with what is computed again
@@ -99,12 +101,15 @@ def search(
     global_batch_size: int,
     context_length: int | None = None,
     optimizer: str = "adamw",
-    precision: str = "bf16",
+    precision: str | None = None,
     flash_attention: bool = True,
     top: int = 10,
     fixed: Mapping[str, int | str] | None = None,
+    uneven: bool | None = None,
 ) -> LayoutSearch:
     """The ``top`` fastest layouts of ``config`` on ``n_chips``.
+
+    Layers must divide over the stages, but for a pipeline that is given (``fixed``).
 
     Args:
         config: the model.
@@ -113,10 +118,12 @@ def search(
         global_batch_size: sequences per step.
         context_length: tokens per sequence; None: the model's.
         optimizer: see `memory`.
-        precision: of the matmuls; see `Chip.peak`.
+        precision: of the matmuls; None: what the chip trains in.
         flash_attention: whether the scores stay out of memory.
         top: how many to rank.
         fixed: fields of `FIELDS` that are given, with their values.
+        uneven: only layouts whose stages have unequal numbers of layers; None: where the stages
+            that are given make it so.
 
     Raises:
         InputError: a size that is not positive, a chip without memory or bandwidth or this
@@ -125,6 +132,11 @@ def search(
         BudgetError: nothing fits; the nearest is named, with the chips it would need.
     """
     length = config.context_length if context_length is None else context_length
+    precision = precision or chip.training_precision
+    fixed = _checked(fixed or {})
+    if uneven is None:
+        chunks = int(fixed.get("pp", 1)) * int(fixed.get("virtual_stages", 1))
+        uneven = "pp" in fixed and n_layers_of(config) % chunks > 0
     job = Job(
         config,
         _complete(chip, precision),
@@ -133,15 +145,16 @@ def search(
         precision,
         flash_attention,
     )
-    problem = Problem(job, require_chips(n_chips), optimizer)
+    problem = Problem(job, require_chips(n_chips), optimizer, uneven)
     require_count(top, "top")
-    found = enumerate_layouts(problem, _checked(fixed or {}))
+    found = enumerate_layouts(problem, fixed)
     if not found.considered:
-        given = ", ".join(f"{name} {value}" for name, value in (fixed or {}).items())
+        given = ", ".join(f"{name} {value}" for name, value in fixed.items())
         raise ConfigError(
-            f"no layout of {n_chips} chips has {given}",
+            f"no layout of {n_chips} chips has {given or 'unequal stages'}",
             where="layout",
-            fix="dp · tp · pp · cp must be the number of chips, with every factor a whole number",
+            fix="dp · tp · pp · cp must be the number of chips, micro-batches divide the batch of "
+            "a replica, and every factor is a whole number",
         )
     rejected = {reason: Rejection(*entry) for reason, entry in found.rejected.items()}
     if not found.fitting:
@@ -152,7 +165,9 @@ def search(
         _ranked(problem, found.fitting[index], shares, index, rank)
         for rank, index in enumerate(order.tolist(), 1)
     )
-    caveats = extrapolations(job, ranked[0].layout)
+    caveats = expected_of(job, ranked[0].layout, ranked[0].model_mfu).notes
+    if uneven:
+        caveats = (_unequal(config, ranked[0]), *caveats)
     return LayoutSearch(
         ranked=ranked,
         rejected=rejected,
@@ -180,18 +195,20 @@ def _ranked(
     fields["recompute"] = RECOMPUTE[row[-1]]
     layout = Layout(**fields, sequence_parallel=fields["tp"] > 1)
     memory = problem.memory(layout)
-    mfu, (low, high) = of(shares.mfu), band_of(job, layout)
-    rate = mfu * problem.n_chips * job.chip.peak(job.precision) / job.model_flops
+    model_mfu = of(shares.mfu)
+    expected = expected_of(job, layout, model_mfu)
+    rate = expected.mfu * problem.n_chips * job.chip.peak(job.precision) / job.model_flops
     return RankedLayout(
         rank=rank,
         **{name: getattr(layout, name) for name in (*FIELDS, "ep", "sequence_parallel")},
         n_micro_batches=layout.n_micro_batches(int(job.global_batch_size)),
         step_seconds=job.global_batch_size * job.context_length / rate,
         tokens_per_second=rate,
-        mfu=mfu,
-        mfu_low=mfu * low,
-        mfu_high=min(mfu * high, job.chip.attainable_share),
-        hfu=of(shares.hfu),
+        model_mfu=model_mfu,
+        mfu=expected.mfu,
+        mfu_low=expected.low,
+        mfu_high=expected.high,
+        hfu=of(shares.hfu) * expected.mfu / model_mfu,
         bubble_fraction=of(shares.of("bubble")),
         recompute_fraction=of(shares.of("recomputation")),
         exposed_communication_fraction={kind: of(shares.of(kind)) for kind in COMMUNICATION},
@@ -204,12 +221,16 @@ def _nothing_fits(problem: Problem, found: Found) -> BudgetError:
     """What is nearest, and how many chips would do."""
     where = f"{problem.n_chips} x {problem.job.chip.id}"
     if found.least is None:
-        reasons = "; ".join(f"{name} ({text})" for name, (_, text) in found.rejected.items())
-        return BudgetError(
-            f"no layout is possible: {reasons}",
-            where=where,
-            fix="choose a number of chips and a batch that divide by the same numbers",
-        )
+        # The batch first: it is the easiest to change.
+        order = sorted(found.rejected.items(), key=lambda item: not item[0].startswith("batch"))
+        reasons = "; ".join(f"{text} ({name})" for name, (_, text) in order)
+        odd = odd_part(problem.n_chips)
+        batch = problem.job.global_batch_size
+        near = max(1, round(batch / odd)) * odd
+        fix = "choose a number of chips and a batch that divide by the same numbers"
+        if batch % odd:
+            fix = f"take a batch of {near:,} sequences, which divides by {odd:,}, or other chips"
+        return BudgetError(f"no layout is possible: {reasons}", where=where, fix=fix)
     memory, layout = found.least
     enough = enough_chips(problem)
     more = f"{enough} such chips would do" if enough else "more chips alone do not help"
@@ -218,6 +239,20 @@ def _nothing_fits(problem: Problem, found: Found) -> BudgetError:
         f"the {problem.capacity_bytes / 2**30:.1f} GiB that may be filled",
         where=where,
         fix=f"{more}; or take a chip with more memory, a smaller model or a shorter context",
+    )
+
+
+def odd_part(n_chips: int) -> int:
+    """The number without its factors of two: what tensor ranks and stages seldom take up."""
+    return n_chips // (n_chips & -n_chips)
+
+
+def _unequal(config: ModelConfig, layout: RankedLayout) -> str:
+    chunks = layout.pp * layout.virtual_stages
+    fullest = -(-n_layers_of(config) // chunks) * layout.virtual_stages
+    return (
+        f"{n_layers_of(config)} layers do not divide over {layout.pp} stages: the fullest has "
+        f"{fullest}, and the others wait for it"
     )
 
 

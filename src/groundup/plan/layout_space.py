@@ -15,11 +15,14 @@ all else: a hundred thousand layouts take some ten thousand looks.
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from groundup.architecture.config import ModelConfig
+from groundup.plan.communication import sums_in_fp32
 from groundup.plan.efficiency_terms import Job
 from groundup.plan.layout_words import describe
 from groundup.plan.memory import USABLE, DeviceMemory, check_divides, device_memory
@@ -28,6 +31,7 @@ from groundup.plan.parallelism import Layout, Recompute
 RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "full")
 MESH = ("dp", "tp", "pp", "cp")
 FIELDS = (*MESH, "virtual_stages", "zero", "micro_batch_size", "recompute")
+MOST_UNEVEN = 0.10  # of the layers that stages of unequal size may lack; beyond it nobody goes
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Problem:
     job: Job
     n_chips: int
     optimizer: str
+    uneven: bool = False  # only layouts whose stages have unequal numbers of layers
 
     @property
     def capacity_bytes(self) -> float:
@@ -45,15 +50,27 @@ class Problem:
         return USABLE * self.job.chip.memory_bytes
 
     def memory(self, layout: Layout) -> DeviceMemory:
-        """Of the fullest device."""
+        """Of the fullest device, with gradients as they are summed."""
         return device_memory(
-            self.job.config,
+            filled(self.job.config, layout.pp * layout.virtual_stages),
             layout,
             context_length=self.job.context_length,
             optimizer=self.optimizer,
             precision=self.job.precision,
             flash_attention=self.job.flash_attention,
+            fp32_gradients=bool(sums_in_fp32(layout.zero)),
         )
+
+
+def n_layers_of(config: ModelConfig) -> int:
+    """Layers that stages share out, of both stacks."""
+    return config.n_layers + config.n_encoder_layers
+
+
+def filled(config: ModelConfig, chunks: int) -> ModelConfig:
+    """The model with layers added until they divide: every stage then is like the fullest."""
+    missing = -n_layers_of(config) % chunks
+    return dataclasses.replace(config, n_layers=config.n_layers + missing) if missing else config
 
 
 @dataclass
@@ -87,15 +104,18 @@ def enumerate_layouts(problem: Problem, fixed: Mapping[str, int | str]) -> Found
         return [value for value in values if name not in fixed or value == fixed[name]]
 
     found = Found()
-    n_layers = problem.job.config.n_layers + problem.job.config.n_encoder_layers
+    n_layers = n_layers_of(problem.job.config)
     for mesh in _meshes(problem.n_chips):
         if any(name in fixed and fixed[name] != getattr(mesh, name) for name in MESH):
             continue
         dp, pp = mesh.dp, mesh.pp
         per_replica, uneven = divmod(int(problem.job.global_batch_size), dp)
-        chunks = _divisors(n_layers // pp) if pp > 1 and n_layers % pp == 0 else [1]
+        if problem.uneven:
+            chunks = _uneven_chunks(n_layers, pp, "pp" in fixed)
+        else:
+            chunks = _divisors(n_layers // pp) if pp > 1 and n_layers % pp == 0 else [1]
         if problem.job.config.stack == "encoder-decoder":
-            chunks = [1]  # an encoder with a decoder cannot be interleaved
+            chunks = chunks and [1]  # an encoder with a decoder cannot be interleaved
         chunks = allowed("virtual_stages", chunks)
         zeros = allowed("zero", (0, 1, 2, 3) if dp * mesh.cp > 1 else (0,))
         recomputes = allowed("recompute", RECOMPUTE)
@@ -123,6 +143,14 @@ def enumerate_layouts(problem: Problem, fixed: Mapping[str, int | str]) -> Found
         for zero in zeros:
             _keep_fitting(problem, mesh, zero, whole, recomputes, found)
     return found
+
+
+def _uneven_chunks(n_layers: int, pp: int, given: bool) -> list[int]:
+    """Virtual stages of a pipeline that does not divide: those whose fullest stage is no fuller."""
+    fullest = math.ceil(n_layers / pp)
+    if pp >= n_layers or (not given and fullest * pp > (1 + MOST_UNEVEN) * n_layers):
+        return []
+    return [v for v in _divisors(fullest) if n_layers % (pp * v)]
 
 
 def _keep_fitting(
@@ -213,7 +241,7 @@ def _undivided(problem: Problem, mesh: Layout, uneven: int) -> tuple[str, str] |
     if mesh.tp > job.chip.node_size:
         text = f"tp {mesh.tp} on nodes of {job.chip.node_size} chips"
         return "tensor parallel wider than a node", text
-    reasons = check_divides(job.config, mesh)
+    reasons = check_divides(filled(job.config, mesh.pp) if problem.uneven else job.config, mesh)
     if reasons:
         kind = next((word for word in ("head", "layer", "feed-forward") if word in reasons[0]), "")
         named = {"head": "heads", "layer": "layers", "feed-forward": "feed-forward width"}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from groundup.plan.communication import sums_in_fp32
 from groundup.plan.hardware import Chip
+from groundup.plan.memory import USABLE
 from groundup.units import format_count
 
 if TYPE_CHECKING:
@@ -19,10 +22,46 @@ def describe(layout: Any) -> str:
         parts[-1] += f" with {layout.virtual_stages} virtual stages"
     if layout.cp > 1:
         parts.append(f"cp {layout.cp}")
+    if layout.sequence_parallel:
+        parts[1] += " with sequence parallelism"
     parts.append(f"ZeRO {layout.zero}")
     parts.append(f"micro-batch {layout.micro_batch_size}")
     parts.append(f"{'no' if layout.recompute == 'none' else layout.recompute} recomputation")
     return ", ".join(parts)
+
+
+def memory_command(
+    model: str,
+    layout: Any,
+    *,
+    context_length: int,
+    precision: str,
+    optimizer: str = "adamw",
+    flash_attention: bool = True,
+) -> str:
+    """The command that prints the bytes which the search counts for a layout."""
+    options: dict[str, object] = {
+        "--model": model,
+        "--dp": layout.dp,
+        "--tp": layout.tp,
+        "--pp": layout.pp,
+        "--cp": layout.cp,
+        "--vpp": layout.virtual_stages,
+        "--zero": layout.zero,
+        "--micro-batch": layout.micro_batch_size,
+        "--recompute": layout.recompute,
+        "--seq": context_length,
+        "--precision": precision,
+        "--optimizer": optimizer,
+    }
+    flags = ["--sequence-parallel"] * layout.sequence_parallel
+    flags += ["--fp32-gradients"] * bool(sums_in_fp32(layout.zero))
+    flags += ["--no-flash"] * (not flash_attention)
+    sizes = ("--dp", "--tp", "--pp", "--cp", "--vpp", "--micro-batch")  # 1 where they are not given
+    words = [
+        str(w) for pair in options.items() for w in pair if pair[0] not in sizes or pair[1] != 1
+    ]
+    return shlex.join(["groundup", "plan", "memory", *words, *flags])
 
 
 def explain(
@@ -38,7 +77,7 @@ def explain(
     exposed = best.exposed_communication_fraction
     kinds = sorted((kind for kind in exposed if exposed[kind] >= 5e-4), key=lambda k: -exposed[k])
     by_kind = ", ".join(f"{kind} {exposed[kind]:.1%}" for kind in kinds)
-    spare = (0.9 - best.memory_fraction) * chip.memory_bytes / 2**30
+    spare = (USABLE - best.memory_fraction) * chip.memory_bytes / 2**30
     sentences = [
         f"Fastest of {fitting:,} layouts that fit, of {considered:,} considered: {describe(best)}.",
         f"A step takes {best.step_seconds:.3g} s: {format_count(best.tokens_per_second)} tokens/s, "
@@ -54,7 +93,7 @@ def explain(
         if best.recompute_fraction
         else "Nothing is computed again.",
         f"The fullest device fills {best.memory_fraction:.0%} of its memory, {spare:.1f} GiB under "
-        "the limit of 90%.",
+        f"the limit of {USABLE:.0%}.",
     ]
     if len(ranked) > 1:
         sentences.append(_why_not(best, ranked[1]))
@@ -68,8 +107,8 @@ def _passes(layout: RankedLayout) -> str:
 
 
 def _why_not(best: RankedLayout, other: RankedLayout) -> str:
-    """What costs the runner-up most."""
-    slower = other.step_seconds / best.step_seconds - 1
+    """What costs the runner-up most, by the model's own seconds."""
+    slower = best.model_mfu / other.model_mfu - 1
     costs, its = _seconds(best), _seconds(other)
     worst = max(costs, key=lambda name: its[name] - costs[name])
     if slower < 5e-4:
@@ -92,4 +131,5 @@ def _seconds(layout: RankedLayout) -> dict[str, float]:
         },
     }
     parts["kernels"] = 1 - sum(parts.values())
-    return {name: share * layout.step_seconds for name, share in parts.items()}
+    seconds = layout.step_seconds * layout.mfu / layout.model_mfu
+    return {name: share * seconds for name, share in parts.items()}

@@ -2,7 +2,7 @@
 
 The model, its tokens, batch and context are those of a row of `catalog/training_runs.csv`. The
 efficiency is what the paper printed; goodput is the computing that this implies over the
-chip-hours that were spent.
+chip-hours that were spent; above 1 (OPT) where the printed rate is not what the run had on average.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from groundup.architecture.config import ModelConfig
 from groundup.errors import InputError
 from groundup.plan.catalogs import Row
 from groundup.plan.hardware import find_chip
-from groundup.plan.parallelism import Recompute
-from groundup.plan.published import model_of, training_run
+from groundup.plan.parallelism import Layout, Recompute
+from groundup.plan.published import layout_of, model_of, training_run
 from groundup.plan.time import TrainingTime, training_time
 
 
@@ -27,6 +27,15 @@ class Work:
     tokens: float
     context_length: int | None
     global_batch_tokens: float | None
+    chip: str = ""  # as the row names it
+    n_chips: int = 0
+    layout: Layout | None = None  # where the paper says it
+    flash_attention: bool = True
+
+    def layout_on(self, chip_id: str, n_chips: int) -> Layout | None:
+        """The run's own layout, on its own chips and as many of them."""
+        same = self.layout is not None and self.layout.n_chips == n_chips
+        return self.layout if same and chip_id == self.chip else None
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,10 @@ def work_of(run_id: str) -> Work:
         tokens=tokens,
         context_length=int(context) if context else None,
         global_batch_tokens=row.number("batch_tokens"),
+        chip=row.text("chip"),
+        n_chips=int(row.number("n_chips") or 0),
+        layout=layout_of(row),
+        flash_attention=row.text("flash_attention") == "yes",
     )
 
 
@@ -79,16 +92,20 @@ def as_run(run_id: str) -> AsRun:
         InputError: no such run, or one that says no number of tokens.
     """
     row, work = training_run(run_id), work_of(run_id)
-    chip, n_chips = find_chip(row.text("chip")), int(row.number("n_chips") or 0)
+    n_chips = work.n_chips
     spent, days = row.number("published_chip_hours"), row.number("published_days")
     if spent is None and days and n_chips:
         spent = days * 24 * n_chips
     time = _time_as_printed(row, work) if n_chips else None
     printed_hfu = row.number("published_hfu_pct")
     hfu = printed_hfu / 100 if printed_hfu else time.hfu if time else None
+    goodput = time.chip_hours / spent if time and spent else None
+    note = row.text("note")
+    if goodput is not None and goodput > 1:
+        note += "; a goodput above 100 %: the run was slower on average than the rate printed"
     return AsRun(
         run=row.text("id"),
-        chip=chip.id,
+        chip=row.text("chip"),
         n_chips=n_chips,
         tokens=work.tokens,
         mfu=time.mfu if time else None,
@@ -96,9 +113,9 @@ def as_run(run_id: str) -> AsRun:
         days=time.days if time else None,
         published_days=days,
         published_chip_hours=spent,
-        goodput=time.ideal_chip_hours / spent if time and spent else None,
+        goodput=goodput,
         calendar_goodput=time.days / days if time and days else None,
-        note=row.text("note"),
+        note=note,
         source=row.text("source"),
     )
 

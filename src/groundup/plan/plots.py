@@ -203,6 +203,7 @@ def equal_compute_chart(
     cases: Sequence[tuple[float, float]] = ((20e9, 0.4), (200e9, 0.04)),
     losses: Sequence[float] = (),
     optimum: tuple[float, float] | None = None,
+    name: str = "One budget",
 ) -> str:
     """The line of one budget: a model of N on a share of a corpus, N × share constant.
 
@@ -212,6 +213,7 @@ def equal_compute_chart(
             40 % and 200B on 4 %.
         losses: predicted for each case.
         optimum: the compute-optimal (parameters, share) of that budget, and where it lies.
+        name: what the title begins with.
     """
     product = cases[0][0] * cases[0][1]
     flops = 6 * product * corpus_tokens
@@ -236,9 +238,13 @@ def equal_compute_chart(
             )
         )
     sizes = [spot.x for spot in spots if isinstance(spot.x, float | int)]
-    low, high = min(sizes) / 3, max(sizes) * 3
+    least = min(sizes) / 3
+    if all(share <= 1 for _, share in cases):
+        least = max(least, product)  # a smaller model would need more text than there is
+    low, high = least, max(sizes) * 3
+    budget = f"({flops:.2g} FLOPs), {format_count(corpus_tokens)} tokens to choose from"
     return spot_chart(
-        f"One budget ({flops:.2g} FLOPs), {format_count(corpus_tokens)} tokens to choose from",
+        f"{name} {budget}",
         spots,
         PARAMETERS,
         "share of the corpus that is read",

@@ -16,6 +16,7 @@ from groundup.errors import InputError
 from groundup.plan.catalogs import SHIPPED, Row, read_catalog, read_rows
 from groundup.plan.efficiency_terms import Job, recomputed_flops
 from groundup.plan.hardware import Chip, shipped_chips
+from groundup.plan.megatron import megatron_flops
 from groundup.plan.parallelism import Layout, Recompute
 
 SHORT_NAMES = {"mt-nlg": "mtnlg-2240", "mtnlg": "mtnlg-2240", "gpt3": "gpt3-175b"}
@@ -99,13 +100,11 @@ def model_of(row: Row) -> ModelConfig | float:
 
 
 def megatron_hardware_flops(job: Job) -> float:
-    """FLOPs a token as Megatron's papers count them with full recomputation.
-
-    96·l·h²·(1 + s/6h + V/16lh) for each token of the batch (arXiv:2104.04473, eq. 3).
-    """
-    layers, width = job.config.n_layers, job.config.d_model
-    rest = 1 + job.context_length / (6 * width) + job.config.vocab_size / (16 * layers * width)
-    return 96.0 * layers * width**2 * rest
+    """FLOPs a token as Megatron's papers count them with full recomputation."""
+    config = job.config
+    return megatron_flops(
+        config.n_layers, config.d_model, job.context_length, config.vocab_size, 1, "full"
+    )
 
 
 def _is_usable(row: Row) -> bool:
@@ -141,11 +140,13 @@ def _fsdp_row(row: Row, chip: Chip) -> Published:
     return Published(row.where, "throughput", row.text("model"), job, layout, mfu)
 
 
-def _run_row(row: Row, chip: Chip) -> Published:
-    config, context, dp = model_of(row), int(row.needed("seq_len")), int(row.needed("dp"))
-    assert isinstance(config, ModelConfig)  # rows with a layout have a shape
-    stages, batch = int(row.number("pp") or 1), row.needed("batch_tokens") / context
-    layout = Layout(
+def layout_of(row: Row) -> Layout | None:
+    """How a run of `training_runs.csv` was spread; None where its paper does not say."""
+    if not all(row.text(cell) for cell in ("dp", "seq_len", "batch_tokens")):
+        return None
+    dp, stages = int(row.needed("dp")), int(row.number("pp") or 1)
+    batch = row.needed("batch_tokens") / row.needed("seq_len")
+    return Layout(
         dp=dp,
         tp=int(row.number("tp") or 1),
         pp=stages,
@@ -156,6 +157,13 @@ def _run_row(row: Row, chip: Chip) -> Published:
         recompute=_recompute(row),
         sequence_parallel=row.text("sequence_parallel") == "yes",
     )
+
+
+def _run_row(row: Row, chip: Chip) -> Published:
+    config, context, layout = model_of(row), int(row.needed("seq_len")), layout_of(row)
+    assert isinstance(config, ModelConfig)  # rows with a layout have a shape
+    assert layout is not None
+    batch = row.needed("batch_tokens") / context
     flash_attention = row.text("flash_attention") == "yes"
     job = Job(config, chip, context, batch, row.text("precision"), flash_attention)
     mfu = _mfu_of(row, job)

@@ -9,6 +9,8 @@ default .75 with the range .45 to .9 spans them.
     6n      6·N FLOPs a token, attention's scores left out (Kaplan et al. 2020)
     palm    6·N + 12·l·w·s, all keys counted (PaLM, arXiv:2204.02311, app. B); the default
     causal  6·N + 6·l·w·s, the half that causal kernels compute (LLaMA's, FlashAttention's)
+
+The FLOPs are those of `architecture.counts`, which says what encoders add.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from groundup.architecture.config import ModelConfig
-from groundup.architecture.counts import active_parameters, parameters
+from groundup.architecture.counts import flops_6n, palm_flops_per_token, parameters
 from groundup.errors import InputError
 from groundup.plan.efficiency_terms import recomputed_flops
 from groundup.plan.failures import Failures, expected_failures
@@ -30,30 +32,41 @@ from groundup.plan.limits import (
     require_positive,
     require_tokens,
 )
+from groundup.plan.megatron import days_by_8tp, megatron_flops, mfu_from_throughput
 from groundup.plan.parallelism import Layout, Recompute
 
-Convention = Literal["6n", "palm", "causal"]
+__all__ = [
+    "TrainingTime", "days_by_8tp", "hardware_flops_per_token", "megatron_flops",
+    "mfu_from_throughput", "model_flops_per_token", "training_time",
+]  # fmt: skip
+
+MfuConvention = Literal["6n", "palm", "causal"]
 CONVENTIONS = ("6n", "palm", "causal")
 GOODPUT = 0.75
 GOODPUT_RANGE = (0.45, 0.90)
+CONTEXT_LENGTH = 4096  # of a model that is a number of parameters
+LEAST_SHARE = 1e-3  # of the peak: a rate below it is a slip of the unit
 
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """A run's length. ``days`` are days of computing; ``wall_days`` have the lost time in them."""
+    """A run's length. All but the ``wall_`` fields are of computing; those have the lost time."""
 
+    n_chips: int
+    n_chips_used: int  # fewer, where all of them would be slower; all are counted in chip-hours
     days: float
     days_range: tuple[float, float]  # by the band of the efficiency; both equal where it was given
+    chip_hours: float  # days · 24 · chips
     wall_days: float  # days / goodput
     wall_days_range: tuple[float, float]  # goodput and efficiency at their best and worst
-    chip_hours: float  # wall hours · chips: what is paid
-    ideal_chip_hours: float  # computing hours · chips
+    wall_chip_hours: float  # what is paid
     tokens_per_second: float  # of all chips
+    global_batch_tokens: float | None  # of a step, as predicted where it was predicted
     step_seconds: float | None  # of one global batch, where its size is known
-    mfu: float
+    mfu: float  # of the chips used
     hfu: float
     goodput: float
-    convention: Convention
+    convention: MfuConvention
     model_flops: float  # of the run
     hardware_flops: float
     flops_per_second_per_chip: float  # hardware's
@@ -61,6 +74,23 @@ class TrainingTime:
     failures: Failures
     layout: Layout | None = None  # that the prediction is for
     parts: dict[str, float] = field(default_factory=dict)  # share of a step by cause
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Rate:
+    """Tokens per second, and how it is known."""
+
+    tokens_per_second: float
+    source: str
+    n_chips_used: int
+    recompute: Recompute
+    global_batch_tokens: float | None
+    low: float = 1.0  # the band, over the central value
+    high: float = 1.0
+    layout: Layout | None = None
+    parts: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -74,6 +104,8 @@ def training_time(
     mfu: float | None = None,
     hfu: float | None = None,
     tflops_per_chip: float | None = None,
+    tokens_per_second: float | None = None,
+    step_seconds: float | None = None,
     recompute: Recompute | None = None,
     context_length: int | None = None,
     global_batch_tokens: float | None = None,
@@ -81,13 +113,13 @@ def training_time(
     layout: Layout | None = None,
     goodput: float = GOODPUT,
     precision: str | None = None,
-    convention: Convention | None = None,
+    convention: MfuConvention | None = None,
     flash_attention: bool = True,
 ) -> TrainingTime:
     """Days, chip-hours and efficiency of training ``model`` on ``tokens`` tokens.
 
-    At most one of ``mfu``, ``hfu`` and ``tflops_per_chip`` is given; without any the efficiency is
-    predicted (`efficiency`).
+    At most one of ``mfu``, ``hfu``, ``tflops_per_chip``, ``tokens_per_second`` and ``step_seconds``
+    is given; without any the efficiency is predicted (`efficiency`).
 
     Args:
         model: its config, or its number of parameters (then 6·N FLOPs a token).
@@ -98,10 +130,12 @@ def training_time(
         hfu: the same for what the hardware computes.
         tflops_per_chip: TFLOP/s that a chip does, recomputation included, as Megatron counts
             (140 or, in FLOP/s, 140e12).
+        tokens_per_second: measured, of all chips.
+        step_seconds: measured, of one global batch.
         recompute: none, selective or full; None: none, or what the prediction chooses.
         context_length: tokens a sequence; None: the model's own.
         global_batch_tokens: of one step; None: for the prediction, what `hyperparameters` suggests.
-        micro_batch_size: sequences a replica has in one pass.
+        micro_batch_size: sequences a replica has in one pass, for the prediction.
         layout: how the job is spread, for the prediction; None: one is chosen.
         goodput: share of the wall-clock that makes progress.
         precision: of the products; None: what the chip trains in.
@@ -109,104 +143,119 @@ def training_time(
         flash_attention: for the prediction.
 
     Raises:
-        InputError: numbers that are not positive, absurd or above 100 %; two efficiencies at once.
+        InputError: numbers that are not positive, absurd or above 100 %; two efficiencies at once;
+            a choice that would have no effect.
+        BudgetError: nothing fits the chips, so nothing can be predicted.
     """
     require_tokens(tokens)
     require_chips(n_chips)
     if context_length is not None:
         require_context(context_length)
     _require_share(goodput, "goodput")
-    given = {"mfu": mfu, "hfu": hfu, "tflops_per_chip": tflops_per_chip}
-    said = [name for name, value in given.items() if value is not None]
+    given = {
+        "mfu": mfu,
+        "hfu": hfu,
+        "tflops_per_chip": tflops_per_chip,
+        "tokens_per_second": tokens_per_second,
+        "step_seconds": step_seconds,
+    }
+    said = {name: value for name, value in given.items() if value is not None}
     if len(said) > 1:
-        raise InputError(f"{' and '.join(said)} say the same thing", where=said[1], fix="give one")
+        raise InputError(f"{' and '.join(said)} say the same thing", where=list(said)[1],
+                         fix="give one")  # fmt: skip
+    if said and micro_batch_size is not None:
+        raise InputError(
+            f"a micro-batch changes nothing where {next(iter(said))} is given",
+            where="micro_batch_size",
+            fix="leave one of them out",
+        )
     precision = precision or chip.training_precision
-    peak = chip.peak(precision)
-    warnings, notes, low, high = list(peak_warnings(chip)), [], 1.0, 1.0
-    parts: dict[str, float] = {}
     convention = convention or ("palm" if isinstance(model, ModelConfig) else "6n")
     config = model if isinstance(model, ModelConfig) else None
-    if config:
-        context_length = context_length or config.context_length
-    if layout is not None:
-        recompute = layout.recompute
-
-    if not said:
-        from groundup.plan.predicted import predicted_job
-        from groundup.plan.shape import shape_for
-
-        shape = config or shape_for(float(model), context_length=context_length or 4096)  # type: ignore[arg-type]
-        if config is None:
-            notes.append(
-                f"no shape given: efficiency predicted for {shape.n_layers} layers of "
-                f"{shape.d_model}"
-            )
-        context_length = context_length or shape.context_length
-        found = predicted_job(
-            shape,
-            tokens,
-            chip,
-            n_chips,
-            context_length=context_length,
-            global_batch_tokens=global_batch_tokens,
-            micro_batch_size=micro_batch_size,
-            layout=layout,
-            recompute=recompute,
-            precision=precision,
-            flash_attention=flash_attention,
+    if config is None and convention in ("palm", "causal"):
+        raise InputError(
+            f"a number of parameters has no attention to count by {convention!r}",
+            where="convention",
+            fix="name a model, or use 6n",
         )
-        layout, recompute = found.layout, found.layout.recompute
-        predicted = found.efficiency
-        low, high = predicted.low / predicted.mfu, predicted.high / predicted.mfu
-        notes += [*found.notes, *predicted.notes]
-        warnings += found.warnings
-        parts = predicted.parts
-        palm = model_flops_per_token(shape, context_length, "palm")
-        tokens_per_second = predicted.mfu * peak * n_chips / palm
-        source = predicted.source
-    per_token = model_flops_per_token(model, context_length, convention)
-    hardware = hardware_flops_per_token(model, context_length, convention, recompute or "none")
+    length = context_length or (config.context_length if config else CONTEXT_LENGTH)
+    if (
+        global_batch_tokens is not None
+        and require_positive(global_batch_tokens, "global_batch_tokens") < length
+    ):
+        raise InputError(
+            f"{global_batch_tokens:,.0f} tokens a step are no sequence of {length:,}",
+            where="global_batch_tokens",
+            fix="the batch is in tokens; --global-batch-sequences takes sequences",
+        )
+    per_token = model_flops_per_token(model, length, convention)
     if said:
-        rate = _given_rate(mfu, hfu, tflops_per_chip, peak, hardware / per_token)
-        tokens_per_second = rate * n_chips / hardware
-        source = f"given: {said[0]}"
-    mfu = tokens_per_second * per_token / n_chips / peak
-    hfu = mfu * hardware / per_token
-    _check_efficiency(mfu, hfu, chip, precision, warnings)
+        ((name, value),) = said.items()
+        recompute = recompute or (layout.recompute if layout else "none")
+        again = hardware_flops_per_token(model, length, convention, recompute) / per_token
+        rate = _Rate(
+            _tokens_per_second(
+                name, value, chip.peak(precision), per_token, again, n_chips, global_batch_tokens
+            ),
+            f"given: {name}",
+            n_chips,
+            recompute,
+            global_batch_tokens,
+        )
+    else:
+        rate = _predicted(
+            config, model, tokens, chip, n_chips, length, global_batch_tokens, micro_batch_size,
+            layout, recompute, precision, flash_attention,
+        )  # fmt: skip
+    hardware = hardware_flops_per_token(model, length, convention, rate.recompute)
+    peak = chip.peak(precision)
+    reached = mfu_from_throughput(per_token, rate.tokens_per_second, peak, rate.n_chips_used)
+    computed = reached * hardware / per_token
+    warnings = [
+        *peak_warnings(chip),
+        *_efficiency_warnings(reached, computed, chip, precision),
+        *rate.warnings,
+    ]
     if goodput > GOODPUT_RANGE[1]:
         warnings.append(f"a goodput of {goodput:.0%} is above what long published runs had (90 %)")
 
-    days = tokens / tokens_per_second / 86400
+    days = tokens / rate.tokens_per_second / 86400
     wall_days = days / goodput
     total = parameters(config).total if config else float(model)  # type: ignore[arg-type]
     worst, best = min(goodput, GOODPUT_RANGE[0]), max(goodput, GOODPUT_RANGE[1])
+    batch = rate.global_batch_tokens
     return TrainingTime(
+        n_chips=n_chips,
+        n_chips_used=rate.n_chips_used,
         days=days,
-        days_range=(days / high, days / low),
+        days_range=(days / rate.high, days / rate.low),
+        chip_hours=days * 24 * n_chips,
         wall_days=wall_days,
-        wall_days_range=(days / high / best, days / low / worst),
-        chip_hours=wall_days * 24 * n_chips,
-        ideal_chip_hours=days * 24 * n_chips,
-        tokens_per_second=tokens_per_second,
-        step_seconds=global_batch_tokens / tokens_per_second if global_batch_tokens else None,
-        mfu=mfu,
-        hfu=hfu,
+        wall_days_range=(days / rate.high / best, days / rate.low / worst),
+        wall_chip_hours=wall_days * 24 * n_chips,
+        tokens_per_second=rate.tokens_per_second,
+        global_batch_tokens=batch,
+        step_seconds=batch / rate.tokens_per_second if batch else None,
+        mfu=reached,
+        hfu=computed,
         goodput=goodput,
         convention=convention,
         model_flops=per_token * tokens,
         hardware_flops=hardware * tokens,
-        flops_per_second_per_chip=hfu * peak,
-        efficiency_source=source,
-        failures=expected_failures(total, n_chips, wall_days * 86400),
-        layout=layout if not said else None,
-        parts=parts,
-        notes=tuple(dict.fromkeys(notes)),
-        warnings=tuple(warnings),
+        flops_per_second_per_chip=computed * peak,
+        efficiency_source=rate.source,
+        failures=expected_failures(total, rate.n_chips_used, wall_days * 86400),
+        layout=rate.layout,
+        parts=rate.parts,
+        notes=tuple(dict.fromkeys(rate.notes)),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
 def model_flops_per_token(
-    model: ModelConfig | float, context_length: int | None = None, convention: Convention = "palm"
+    model: ModelConfig | float,
+    context_length: int | None = None,
+    convention: MfuConvention = "palm",
 ) -> float:
     """Forward and backward FLOPs of one token; of a number of parameters 6·N, whatever is asked.
 
@@ -218,93 +267,112 @@ def model_flops_per_token(
         raise InputError(f"no convention {convention!r}", where="convention", fix=f"use {known}")
     if not isinstance(model, ModelConfig):
         return 6 * require_parameters(float(model))
-    share = {"6n": 0.0, "palm": 1.0, "causal": 0.5}[convention]
-    return 6 * active_parameters(model) + share * _attention_flops(model, context_length)
+    if convention == "6n":
+        return flops_6n(model)
+    length = require_count(context_length or model.context_length, "context_length")
+    return palm_flops_per_token(model, length, causal=convention == "causal")
 
 
 def hardware_flops_per_token(
     model: ModelConfig | float,
     context_length: int | None = None,
-    convention: Convention = "palm",
+    convention: MfuConvention = "palm",
     recompute: Recompute = "none",
 ) -> float:
     """As `model_flops_per_token`, with what is computed again in the backward pass."""
     flops = model_flops_per_token(model, context_length, convention)
-    attention = 0.0
-    if isinstance(model, ModelConfig) and convention != "6n":
-        share = 1.0 if convention == "palm" else 0.5
-        attention = share * _attention_flops(model, context_length)
+    attention = flops - model_flops_per_token(model, context_length, "6n")
     return float(recomputed_flops(flops, attention, recompute))
 
 
-def megatron_flops(
-    n_layers: int,
-    d_model: int,
-    context_length: int,
-    vocab_size: int,
+def _predicted(
+    config: ModelConfig | None,
+    model: ModelConfig | float,
     tokens: float,
-    recompute: Recompute = "none",
+    chip: Chip,
+    n_chips: int,
+    context_length: int,
+    global_batch_tokens: float | None,
+    micro_batch_size: int | None,
+    layout: Layout | None,
+    recompute: Recompute | None,
+    precision: str,
+    flash_attention: bool,
+) -> _Rate:
+    """By the published runs; of a number of parameters for a shape of that size."""
+    from groundup.plan.predicted import predicted_job
+    from groundup.plan.shape import shape_for
+
+    notes: tuple[str, ...] = ()
+    if config is None:
+        config = shape_for(float(model), context_length=context_length)  # type: ignore[arg-type]
+        notes = (
+            f"no shape given: efficiency predicted for {config.n_layers} layers of "
+            f"{config.d_model}",
+        )
+    found = predicted_job(
+        config,
+        tokens,
+        chip,
+        n_chips,
+        context_length=context_length,
+        global_batch_tokens=global_batch_tokens,
+        micro_batch_size=micro_batch_size,
+        layout=layout,
+        recompute=recompute,
+        precision=precision,
+        flash_attention=flash_attention,
+    )
+    efficiency, n_used = found.efficiency, found.layout.n_chips
+    palm = palm_flops_per_token(config, context_length)
+    return _Rate(
+        efficiency.mfu * chip.peak(precision) * n_used / palm,
+        efficiency.source,
+        n_used,
+        found.layout.recompute,
+        found.global_batch_size * context_length,
+        efficiency.low / efficiency.mfu,
+        efficiency.high / efficiency.mfu,
+        found.layout,
+        efficiency.parts,
+        (*notes, *found.notes, *efficiency.notes),
+        found.warnings,
+    )
+
+
+def _tokens_per_second(
+    name: str,
+    value: float,
+    peak: float,
+    per_token: float,
+    again: float,
+    n_chips: int,
+    global_batch_tokens: float | None,
 ) -> float:
-    """FLOPs of ``tokens`` tokens as Megatron's papers count them.
-
-    full 96·l·h²(1 + s/6h + V/16lh) a token (arXiv:2104.04473, eq. 3); none 72·l·h²(1 + s/6h +
-    V/12lh) and selective 72·l·h²(1 + s/3h + V/12lh) (arXiv:2205.05198, eq. 8 and 9).
-    """
-    for name, size in (("n_layers", n_layers), ("d_model", d_model), ("vocab_size", vocab_size)):
-        require_count(size, name)
-    factor, scores, head = {"full": (96, 6, 16), "none": (72, 6, 12), "selective": (72, 3, 12)}[
-        recompute
-    ]
-    rest = 1 + context_length / (scores * d_model) + vocab_size / (head * n_layers * d_model)
-    return factor * tokens * n_layers * d_model**2 * rest
-
-
-def mfu_from_throughput(
-    flops_per_token: float, tokens_per_second: float, peak_flops: float, n_chips: int = 1
-) -> float:
-    """Share of the peak: FLOPs a token · tokens/s / (chips · peak). Hardware's FLOPs give the HFU.
-
-    Raises:
-        InputError: a number that is not positive.
-    """
-    require_positive(flops_per_token, "flops_per_token")
-    require_positive(tokens_per_second, "tokens_per_second")
-    require_positive(peak_flops, "peak_flops")
-    return flops_per_token * tokens_per_second / require_count(n_chips, "n_chips") / peak_flops
-
-
-def days_by_8tp(params: float, tokens: float, n_chips: int, flops_per_second: float) -> float:
-    """8·T·P/(n·X): Narayanan et al.'s estimate with full recomputation (arXiv:2104.04473, eq. 4).
-
-    Args:
-        params: P.
-        tokens: T.
-        n_chips: n.
-        flops_per_second: X, what one chip does.
-    """
-    require_positive(flops_per_second, "flops_per_second")
-    flops = 8 * require_tokens(tokens) * require_parameters(params)
-    return flops / require_count(n_chips, "n_chips") / flops_per_second / 86400
-
-
-def _attention_flops(config: ModelConfig, context_length: int | None) -> float:
-    width = config.attention.n_heads * config.attention.head_dim
-    layers = config.n_layers + config.n_encoder_layers
-    context = require_count(context_length or config.context_length, "context_length")
-    return 12.0 * layers * width * context
-
-
-def _given_rate(
-    mfu: float | None, hfu: float | None, tflops: float | None, peak: float, again: float
-) -> float:
-    """Hardware FLOP/s of one chip from the one efficiency that is given."""
-    if tflops is not None:
-        require_positive(tflops, "tflops_per_chip")
-        return tflops * (1e12 if tflops < 1e9 else 1)  # above 1e9 it is in FLOP/s
-    if hfu is not None:
-        return _require_share(hfu, "hfu") * peak
-    assert mfu is not None
-    return _require_share(mfu, "mfu") * peak * again
+    """Of all chips, from the one efficiency or rate that is given."""
+    if name == "tokens_per_second":
+        return require_positive(value, name)
+    if name == "step_seconds":
+        if global_batch_tokens is None:
+            raise InputError(
+                "the seconds of a step say nothing without its batch",
+                where=name,
+                fix="give --global-batch, in tokens",
+            )
+        return global_batch_tokens / require_positive(value, name)
+    if name == "tflops_per_chip":
+        require_positive(value, name)
+        rate = value * (1e12 if value < 1e9 else 1)  # above 1e9 it is in FLOP/s
+        if rate < LEAST_SHARE * peak:
+            raise InputError(
+                f"{value:g} is read as {rate / 1e12:.3g} TFLOP/s a chip, {rate / peak:.2g} of the "
+                "peak",
+                where=name,
+                fix="write it in TFLOP/s (140) or in FLOP/s (140e12)",
+            )
+        return rate * n_chips / per_token / again
+    share = _require_share(value, name) * peak * n_chips / per_token
+    return share / again if name == "hfu" else share
 
 
 def _require_share(value: float, name: str) -> float:
@@ -318,19 +386,18 @@ def _require_share(value: float, name: str) -> float:
     return value
 
 
-def _check_efficiency(
-    mfu: float, hfu: float, chip: Chip, precision: str, warnings: list[str]
-) -> None:
+def _efficiency_warnings(mfu: float, hfu: float, chip: Chip, precision: str) -> list[str]:
     if hfu > 1:
         raise InputError(
-            f"an MFU of {mfu:.1%} with recomputation is {hfu:.0%} of the peak of {chip.id} "
+            f"an MFU of {mfu:.1%} is, with recomputation, {hfu:.0%} of the peak of {chip.id} "
             f"({chip.peak(precision) / 1e12:.4g} TFLOP/s in {precision}): no chip does that",
             where="mfu",
             fix=f"matmuls reach {chip.attainable_share:.0%} of it at most",
         )
-    if hfu > chip.attainable_share:
-        how = "measured" if chip.measured_matmul_flops else "assumed, not measured"
-        warnings.append(
-            f"{hfu:.1%} of the peak is above what matmuls alone reach on {chip.id}, "
-            f"{chip.attainable_share:.1%} ({how})"
-        )
+    if hfu <= chip.attainable_share:
+        return []
+    how = "measured" if chip.measured_matmul_flops else "assumed, not measured"
+    return [
+        f"{hfu:.1%} of the peak is above what matmuls alone reach on {chip.id}, "
+        f"{chip.attainable_share:.1%} ({how})"
+    ]

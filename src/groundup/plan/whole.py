@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
 
 from groundup.architecture.config import ModelConfig
 from groundup.architecture.counts import active_parameters, parameters
-from groundup.errors import BudgetError, ConfigError, InputError
+from groundup.errors import BudgetError, InputError
 from groundup.plan.carbon import Footprint, find_region, footprint
 from groundup.plan.cost import Cost, compare
 from groundup.plan.laws import (
@@ -28,8 +27,8 @@ from groundup.plan.laws import (
     frontier,
     loss_by_law,
 )
-from groundup.plan.layout import LayoutSearch, search
-from groundup.plan.predicted import suggested_batch
+from groundup.plan.layout import LayoutSearch
+from groundup.plan.predicted import Chosen, choose
 from groundup.plan.prices import age_warning, catalog_price
 from groundup.plan.shape import shape_for
 from groundup.plan.sizing import DEFAULT_EPOCHS, data_constrained_optimum
@@ -39,6 +38,7 @@ from groundup.units import format_count, format_duration, format_money
 
 FIRST_MFU = 0.4  # before a size is known: what well-run jobs reach
 ROUNDS = 3
+LEAST_MODEL = 1e7  # parameters: below it the vocabulary is most of the model
 MANY_EPOCHS = 16  # R*_D of Muennighoff et al. 2023, where repeats have lost most of their worth
 REGION = "published/us-average"  # where none is named
 HOURS_PER_DAY, SECONDS_PER_HOUR = 24, 3600
@@ -46,7 +46,7 @@ HOURS_PER_DAY, SECONDS_PER_HOUR = 24, 3600
 
 @dataclass(frozen=True)
 class Estimate:
-    """A plan in numbers; every one of them is in `as_record`."""
+    """A plan in numbers; `whole_report.as_record` has every one of them."""
 
     wish: Wish
     config: ModelConfig
@@ -67,6 +67,7 @@ class Estimate:
     predicted: Mapping[str, float | None]  # under the names of a run's measurements
     band: Mapping[str, tuple[float, float]]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def estimate(wish: Wish) -> Estimate:
@@ -81,21 +82,27 @@ def estimate(wish: Wish) -> Estimate:
     check_wish(wish)
     price = None if wish.usd_per_hour else catalog_price(wish.chip)
     usd_per_hour = _usd_per_hour(wish)
-    config, tokens, notes = _size(wish, usd_per_hour)
+    config, tokens, notes, chosen = _size(wish, usd_per_hour)
     params = float(active_parameters(config))
-    batch, layouts, took = _train(wish, config, tokens)
-    best = layouts.ranked[0]
-    bill, schemes = _bill(wish, took.chip_hours)
+    chosen = chosen or _choose(wish, config, tokens)
+    took = _time(wish, config, tokens, chosen)
+    best = chosen.layouts.ranked[0]
+    bill, schemes = _bill(wish, took.wall_chip_hours)
+    warnings = [*chosen.warnings, *took.warnings]
     if price is not None:
         warning = age_warning(price, wish.today or date.today())
-        notes += [warning] if warning else []
+        warnings += [warning] if warning else []
     _require_within_budget(wish, took, bill, params, tokens)
-    green, region = _footprint(wish, took.chip_hours)
+    green, region = _footprint(wish, took.wall_chip_hours)
     unique = wish.unique_tokens or tokens
     losses = loss_by_law(params, effective_tokens(tokens, unique))
     if config.stack not in ("decoder", "prefix"):
         losses = {}
-    notes += [*_beyond_laws(config), *_repetition(tokens, unique), *took.warnings, *took.notes]
+    notes += [*_beyond_laws(config), *_repetition(tokens, unique), *chosen.notes, *took.notes]
+    if wish.mfu is not None:
+        notes.append(
+            "days and money are by the MFU given; seconds and MFU of the layouts are predicted"
+        )
     predicted, band = _predictions(took, best.memory_bytes, losses, bill, green)
     return Estimate(
         wish=wish,
@@ -107,8 +114,8 @@ def estimate(wish: Wish) -> Estimate:
         flops=6 * active_parameters(config) * tokens,
         frontier=tuple(frontier(flops=6 * active_parameters(config) * tokens)),
         losses=losses,
-        layouts=layouts,
-        global_batch_size=batch,
+        layouts=chosen.layouts,
+        global_batch_size=chosen.global_batch_size,
         time=took,
         cost=bill,
         schemes=schemes,
@@ -117,108 +124,101 @@ def estimate(wish: Wish) -> Estimate:
         predicted=predicted,
         band=band,
         notes=tuple(dict.fromkeys(notes)),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
-def as_record(plan: Estimate) -> dict[str, Any]:
-    """For JSON."""
-    record: dict[str, Any] = {
-        "model": {
-            "name": plan.wish.model_name or None,
-            "parameters": plan.params,
-            "active_parameters": plan.active_params,
-            **plan.config.to_dict(),
-        },
-        "tokens": plan.tokens,
-        "epochs": plan.epochs,
-        "flops": plan.flops,
-        "law": plan.wish.law,
-        "frontier": [asdict(point) for point in plan.frontier],
-        "losses": dict(plan.losses),
-        "chip": plan.wish.chip.id,
-        "n_chips": plan.wish.n_chips,
-        "global_batch_size": plan.global_batch_size,
-        "layout": asdict(plan.layouts.ranked[0]),
-        "layouts": [asdict(one) for one in plan.layouts.ranked[1:]],
-        "layout_explanation": plan.layouts.explanation,
-        "time": asdict(plan.time),
-        "cost": _bill_record(plan.cost),
-        "schemes": [_bill_record(one) for one in plan.schemes],
-        "region": plan.region,
-        "predicted": dict(plan.predicted),
-        "band": {name: list(edges) for name, edges in plan.band.items()},
-        "notes": list(plan.notes),
-    }
-    return record
-
-
-def _bill_record(bill: Cost | None) -> dict[str, Any] | None:
-    if bill is None:
-        return None
-    totals = {"usd": bill.total_usd, "low_usd": bill.low_usd, "high_usd": bill.high_usd}
-    return {**asdict(bill), **totals}
-
-
-def _size(wish: Wish, usd_per_hour: float | None) -> tuple[ModelConfig, float, list[str]]:
-    """Model and tokens; and what was decided on the way."""
+def _size(
+    wish: Wish, usd_per_hour: float | None
+) -> tuple[ModelConfig, float, list[str], Chosen | None]:
+    """Model and tokens, what was decided on the way, and the layouts if they had to be known."""
     params: float | None = wish.params
     if wish.model is not None:
         params = float(active_parameters(wish.model))
     if params is not None and wish.tokens is not None:
-        return _shaped(wish, params), wish.tokens, []
+        return _shaped(wish, params), wish.tokens, [], None
     if wish.flops is not None:
         params, tokens, notes = _split(wish, wish.flops, params)
         config = _shaped(wish, params)  # its parameters are round: the text takes up the rest
-        return config, wish.tokens or wish.flops / 6 / active_parameters(config), notes
+        return config, wish.tokens or wish.flops / 6 / active_parameters(config), notes, None
     if wish.money_usd is None and wish.days is None:
         point = frontier(params=params, tokens=wish.tokens, law=wish.law)[0]
-        return _shaped(wish, params or point.params), wish.tokens or point.tokens, [_by_law(wish)]
+        config = _shaped(wish, params or point.params)
+        return config, wish.tokens or point.tokens, [_by_law(wish)], None
     chip_hours = _chip_hours(wish, usd_per_hour)
     rate = FIRST_MFU * wish.chip.peak(wish.chip.training_precision) * wish.goodput  # 6ND a second
     for _ in range(ROUNDS):
         flops = chip_hours * SECONDS_PER_HOUR * rate
+        _require_plannable(wish, flops, rate, usd_per_hour)
         size, tokens, notes = _split(wish, flops, params)
         config = _shaped(wish, size)
-        _, _, took = _train(wish, config, tokens)
+        chosen = _choose(wish, config, tokens)
+        took = _time(wish, config, tokens, chosen)
         done = 6 * active_parameters(config) * tokens
-        rate = done / took.chip_hours / SECONDS_PER_HOUR
+        rate = done / took.wall_chip_hours / SECONDS_PER_HOUR
     if wish.tokens is None:
-        tokens *= chip_hours / took.chip_hours  # what is left of the circle: the bill is the budget
+        tokens *= (
+            chip_hours / took.wall_chip_hours
+        )  # what is left of the circle: the bill is the budget
     bought = (
         f"the budget buys {format_count(chip_hours)} chip-hours of {wish.chip.id}: "
         f"{6 * active_parameters(config) * tokens:.3g} FLOPs at an MFU of {took.mfu:.0%} and a "
         f"goodput of {wish.goodput:.0%}"
     )
-    return config, tokens, [bought, *notes]
+    return config, tokens, [bought, *notes], chosen
 
 
-def _train(
-    wish: Wish, config: ModelConfig, tokens: float
-) -> tuple[int, LayoutSearch, TrainingTime]:
-    """Batch (sequences), layouts and time of one model on one text."""
-    context_length = wish.context_length or config.context_length
-    batch = _batch_size(wish, config, tokens, context_length)
-    layouts = search(
+def _require_plannable(
+    wish: Wish, flops: float, flops_per_second: float, usd_per_hour: float | None
+) -> None:
+    """Refuse a budget below that of the smallest model, where the model is open.
+
+    Raises:
+        BudgetError: with what the smallest would need.
+    """
+    if wish.model is not None or wish.params is not None or wish.tokens is not None:
+        return
+    least = frontier(params=LEAST_MODEL, law=wish.law)[0]
+    if flops >= least.flops:
+        return
+    chip_hours = least.flops / flops_per_second / SECONDS_PER_HOUR
+    needs = format_duration(chip_hours / wish.n_chips * SECONDS_PER_HOUR)
+    if usd_per_hour:
+        needs += f" or {format_money(chip_hours * usd_per_hour)}"
+    raise BudgetError(
+        f"the budget is too small: it buys {flops:.3g} FLOPs",
+        where="the budget",
+        fix=f"a model of {format_count(LEAST_MODEL)} parameters, the least that is planned, needs "
+        f"{least.flops:.3g} by {wish.law}: {needs}",
+    )
+
+
+def _choose(wish: Wish, config: ModelConfig, tokens: float) -> Chosen:
+    """Batch and layouts of one model on one text."""
+    return choose(
         config,
+        tokens,
         wish.chip,
         wish.n_chips,
-        global_batch_size=batch,
-        context_length=context_length,
+        context_length=wish.context_length or config.context_length,
+        global_batch_tokens=wish.global_batch_tokens,
         optimizer=wish.optimizer,
-        precision=wish.chip.training_precision,
     )
-    took = training_time(
+
+
+def _time(wish: Wish, config: ModelConfig, tokens: float, chosen: Chosen) -> TrainingTime:
+    context_length = wish.context_length or config.context_length
+    return training_time(
         config,
         tokens,
         wish.chip,
         wish.n_chips,
         mfu=wish.mfu,
         context_length=context_length,
-        global_batch_tokens=batch * context_length,
-        layout=layouts.ranked[0].layout,
+        global_batch_tokens=chosen.global_batch_size * context_length,
+        layout=chosen.layouts.ranked[0].layout,
         goodput=wish.goodput,
     )
-    return batch, layouts, took
 
 
 def _split(wish: Wish, flops: float, params: float | None) -> tuple[float, float, list[str]]:
@@ -304,20 +304,6 @@ def _chip_hours(wish: Wish, usd_per_hour: float | None) -> float:
     return allowed
 
 
-def _batch_size(wish: Wish, config: ModelConfig, tokens: float, context_length: int) -> int:
-    """Sequences of a step: as given, else the suggested tokens, rounded to share out evenly."""
-    given = wish.global_batch_tokens
-    if given is not None:
-        if given < context_length or given % context_length:
-            raise ConfigError(
-                f"a batch of {given:,.0f} tokens is no whole number of sequences of "
-                f"{context_length:,}",
-                where="global_batch_tokens",
-            )
-        return int(given // context_length)
-    return suggested_batch(config, tokens, wish.n_chips, context_length)
-
-
 def _bill(wish: Wish, chip_hours: float) -> tuple[Cost | None, tuple[Cost, ...]]:
     try:
         schemes, _ = compare(
@@ -344,8 +330,8 @@ def _require_within_budget(
         return
     smaller = replace(wish, model=None, params=None, tokens=None)
     chip_hours = _chip_hours(smaller, _usd_per_hour(smaller))
-    config, text, _ = _size(smaller, _usd_per_hour(smaller))
-    share = chip_hours / took.chip_hours
+    config, text, *_ = _size(smaller, _usd_per_hour(smaller))
+    share = chip_hours / took.wall_chip_hours
     asked = f"{format_count(params)} parameters on {format_count(tokens)} tokens"
     needs = f"take {format_duration(took.wall_days * 86400)} on {wish.n_chips} x {wish.chip.id}"
     if too_dear and bill is not None:

@@ -15,6 +15,7 @@ from groundup.plan.page import Section
 from groundup.plan.plots import IsoFlop, equal_compute_chart, isoflop_chart, smaller_longer_chart
 from groundup.plan.whole import Estimate
 from groundup.tables import Table
+from groundup.units import format_count
 
 BUDGETS = (0.1, 1.0, 10.0)  # of the plan's FLOPs
 WIDTH, N_POINTS = 30.0, 61  # the sizes of a curve: the optimum divided and multiplied by
@@ -36,13 +37,19 @@ def sections(plan: Estimate, tables: Sequence[Table]) -> list[Section]:
     ]
     parts = plan.time.parts
     return [
-        Section("The plan", tables=[summary], notes=[str(row[0]) for row in notes.rows]),
+        Section("The plan", tables=[summary]),
+        # The layout's own words stand with the machines below.
+        Section("What to know before believing it", notes=[
+            text for row in notes.rows if (text := str(row[0])) != plan.layouts.explanation
+        ]),
         Section(
             "How big, on how much text",
             text=[
                 "At equal compute a model can be too small, and read its text when it could no "
                 "longer learn much from it, or too large, and not read enough. The laws differ "
-                "about where the minimum lies; the curves are those of " + LOSS_LAW + "."
+                "about where the minimum lies; the curves are those of " + LOSS_LAW + ".",
+                "The chart of 20B on 40% and 200B on 4% is the white paper's own example; it names "
+                f"no size of the corpus, so {format_count(PAPER_CORPUS_TOKENS)} tokens are taken.",
             ],
             charts=[_isoflops(plan), _two_models(plan), _papers_two_models(), _longer(plan)],
             tables=[laws],
@@ -84,14 +91,16 @@ def _two_models(plan: Estimate) -> str:
     cases = ((n, 1.0), (10 * n, 0.1))
     law = surface(LOSS_LAW)
     losses = [law.loss(size, plan.tokens * share) for size, share in cases]
-    return equal_compute_chart(plan.tokens, cases, losses)
+    return equal_compute_chart(plan.tokens, cases, losses, name="This plan's budget")
 
 
 def _papers_two_models() -> str:
     """20B on 40 % of a corpus, or 200B on 4 % of it."""
     law = surface(LOSS_LAW)
     losses = [law.loss(n, share * PAPER_CORPUS_TOKENS) for n, share in PAPER_CASES]
-    return equal_compute_chart(PAPER_CORPUS_TOKENS, PAPER_CASES, losses)
+    return equal_compute_chart(
+        PAPER_CORPUS_TOKENS, PAPER_CASES, losses, name="The white paper's example of one budget"
+    )
 
 
 def _longer(plan: Estimate) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from groundup.files import write_json
+from groundup.plan.cost import Cost
 from groundup.plan.laws import LOSS_LAW, WHY_DEFAULT, find_law
-from groundup.plan.whole import Estimate, as_record
+from groundup.plan.whole import Estimate
 from groundup.tables import Table
 from groundup.units import format_bytes, format_count, format_duration, format_money
 
@@ -24,6 +27,13 @@ def estimate_tables(plan: Estimate) -> list[Table]:
         *([_money(plan)] if plan.schemes else []),
         Table("Notes", ["note"], [[note] for note in _notes(plan)]),
     ]
+
+
+def format_step(seconds: float) -> str:
+    """``0.00491`` → ``4.91 ms``; from a minute on as other durations."""
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 59.95 else format_duration(seconds)
 
 
 def write_estimate(plan: Estimate, folder: Path) -> Path:
@@ -56,14 +66,15 @@ def _summary(plan: Estimate) -> Iterator[list[str]]:
     if plan.epochs is not None:
         yield ["passes over the text", f"{plan.epochs:.2f}", ""]
     yield [
-        "days by the clock",
-        f"{took.wall_days:,.1f}",
-        f"{low / 86400:,.1f} – {high / 86400:,.1f}",
+        "time by the clock",
+        format_duration(took.wall_days * 86400),
+        f"{format_duration(low)} – {format_duration(high)}",
     ]
-    yield ["of these computing", f"{took.days:,.1f}", f"goodput {took.goodput:.0%}"]
+    yield ["of this computing", format_duration(took.days * 86400), f"goodput {took.goodput:.0%}"]
     yield ["tokens per second", f"{took.tokens_per_second:,.0f}", ""]
     yield ["MFU, HFU", f"{took.mfu:.1%}, {took.hfu:.1%}", took.efficiency_source]
-    yield ["chip-hours paid", f"{took.chip_hours:,.0f}", ""]
+    yield ["chip-hours paid", format_count(took.wall_chip_hours),
+           f"{format_count(took.chip_hours)} of computing"]  # fmt: skip
     loss = predicted["loss"]
     if loss is not None:
         edges = band["loss"]
@@ -111,7 +122,7 @@ def _layouts(plan: Estimate) -> Table:
             one.zero,
             one.micro_batch_size,
             one.recompute,
-            format_duration(one.step_seconds),
+            format_step(one.step_seconds),
             f"{one.mfu:.1%}",
             f"{one.memory_fraction:.0%}",
         ]
@@ -139,10 +150,11 @@ def _money(plan: Estimate) -> Table:
         for one in plan.schemes
     ]
     columns = ["scheme", "chip-hour", "total", "low", "high"]
-    return Table(f"What {plan.time.chip_hours:,.0f} chip-hours cost", columns, rows)
+    return Table(f"What {format_count(plan.time.wall_chip_hours)} chip-hours cost", columns, rows)
 
 
 def _notes(plan: Estimate) -> Iterator[str]:
+    yield from (f"warning: {text}" for text in plan.warnings)
     yield from plan.notes
     yield plan.layouts.explanation
     law = find_law(plan.wish.law)
@@ -150,3 +162,43 @@ def _notes(plan: Estimate) -> Iterator[str]:
         yield WHY_DEFAULT
     elif law.note:
         yield law.note
+
+
+def as_record(plan: Estimate) -> dict[str, Any]:
+    """For JSON."""
+    record: dict[str, Any] = {
+        "model": {"name": plan.wish.model_name or None, **plan.config.to_dict()},
+        "params": plan.params,
+        "active_params": plan.active_params,
+        "tokens": plan.tokens,
+        "epochs": plan.epochs,
+        "flops": plan.flops,
+        "law": plan.wish.law,
+        "frontier": [asdict(point) for point in plan.frontier],
+        "losses": dict(plan.losses),
+        "chip": plan.wish.chip.id,
+        "n_chips": plan.wish.n_chips,
+        "global_batch_size": plan.global_batch_size,
+        "layout": asdict(plan.layouts.ranked[0]),
+        "layouts": [asdict(one) for one in plan.layouts.ranked],
+        "layout_explanation": plan.layouts.explanation,
+        "time": asdict(plan.time),
+        "cost": _bill_record(plan.cost),
+        "schemes": [_bill_record(one) for one in plan.schemes],
+        "region": plan.region,
+        "predicted": dict(plan.predicted),
+        "band": {name: list(edges) for name, edges in plan.band.items()},
+        "notes": list(plan.notes),
+        "warnings": list(plan.warnings),
+    }
+    return record
+
+
+def _bill_record(bill: Cost | None) -> dict[str, Any] | None:
+    if bill is None:
+        return None
+    record = asdict(bill)
+    for end in ("low", "high"):
+        record[f"usd_{end}_per_chip_hour"] = record.pop(f"{end}_usd_per_chip_hour")
+    totals = {"usd": bill.total_usd, "usd_low": bill.low_usd, "usd_high": bill.high_usd}
+    return {**record, **totals}

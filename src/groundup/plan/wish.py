@@ -77,7 +77,7 @@ def check_wish(wish: Wish) -> None:
     ):
         if getattr(wish, name) is not None:
             check(getattr(wish, name), name)
-    for name in ("money_usd", "days", "usd_per_hour", "global_batch_tokens", "kg_per_kwh"):
+    for name in ("money_usd", "days", "usd_per_hour", "global_batch_tokens", "kg_per_kwh", "pue"):
         if getattr(wish, name) is not None:
             require_positive(getattr(wish, name), name)
     for name, value in (("goodput", wish.goodput), ("mfu", wish.mfu)):

@@ -30,7 +30,7 @@ def test_layout_time_and_estimate_agree(
         return found
 
     tokens = ("--tokens", "1e10", "--global-batch", batch * context)
-    best = said("layout", "--global-batch", batch, "--top", 1)["layouts"][0]
+    best = said("layout", "--global-batch-sequences", batch, "--top", 1)["layouts"][0]
     time = said("time", *tokens)
     whole = said("estimate", *tokens)
     assert best["mfu"] == pytest.approx(time["mfu"], rel=1e-12)
@@ -39,6 +39,9 @@ def test_layout_time_and_estimate_agree(
     for name in ("dp", "tp", "pp", "cp", "zero", "micro_batch_size", "recompute"):
         assert best[name] == time["layout"][name] == whole["layout"][name]
     assert best["tokens_per_second"] == pytest.approx(time["tokens_per_second"], rel=1e-12)
+    assert best == whole["layouts"][0] == whole["layout"]
+    for found in (time, whole):
+        assert {"notes", "warnings", "n_chips"} <= set(found)
     assert best["step_seconds"] == pytest.approx(time["step_seconds"], rel=1e-12)
     slow = time["days"] / time["days_range"][1]
     assert best["mfu_low"] / best["mfu"] == pytest.approx(slow)

@@ -29,12 +29,38 @@ def test_people_get_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert "chip-hours cost" in done.out
 
 
+def test_the_grid_and_the_data_centre_can_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    run = ("plan", "estimate", "--gpu", "h100", "--n", "8", "--model", "gpt2-124m", "--tokens",
+           "10B", "--json")  # fmt: skip
+    plain = json.loads(groundup(capsys, *run, "--kg-per-kwh", "0.5", "--pue", "1").out)
+    twice = json.loads(groundup(capsys, *run, "--kg-per-kwh", "0.5", "--pue", "2").out)
+    energy, carbon = plain["predicted"]["energy_kwh"], plain["predicted"]["co2e_kg"]
+    assert carbon == pytest.approx(0.5 * energy)
+    assert twice["predicted"]["energy_kwh"] == pytest.approx(2 * energy)
+    assert isinstance(plain["n_chips"], int)
+
+
+def test_a_folder_that_cannot_be_made_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("no /proc")
+    done = groundup(capsys, "plan", "estimate", "--gpu", "h100", "--n", "8", "--model",
+                    "gpt2-124m", "--tokens", "10B", "--output", "/proc/nope")  # fmt: skip
+    assert done.code == 2
+    assert "cannot write here" in done.err
+    assert "Traceback" not in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
         (("--gpu", "H100-SXM", "--n", "8"), "nothing says how much"),
         (("--gpu", "H1000", "--n", "8", "--usd", "5k"), "H100"),
         (("--gpu", "H100-SXM", "--n", "0", "--usd", "5k"), "n is 0"),
+        (("--gpu", "H100-SXM", "--n", "2.5", "--usd", "5k"), "n is 2.5"),
+        (("--gpu", "H100-SXM", "--n", "8", "--usd", "0.01"), "the budget is too small"),
+        (("--gpu", "H100-SXM", "--n", "8", "--usd", "5k", "--global-batch", "1M",
+          "--global-batch-sequences", "9"), "both give the batch"),
+        (("--gpu", "H100-SXM", "--n", "8", "--usd", "5k", "--pue", "0"), "pue"),
         (("--gpu", "H100-SXM", "--n", "8", "--usd", "-5k"), "-5k"),
         (("--gpu", "H100-SXM", "--n", "8", "--model", "llama-7", "--tokens", "1T"), "llama-7b"),
         (("--gpu", "H100-SXM", "--n", "8", "--usd", "5k", "--mfu", "much"), "46%"),

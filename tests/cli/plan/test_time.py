@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from groundup.plan.prices import catalog_price
 from tests.cli.command import groundup
 
 RUN = (
@@ -35,13 +36,22 @@ def test_days_chip_hours_and_money(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = (*RUN, "--tflops", "140", "--recompute", "full", "--date", "2022-06-01")
     found = printed(capsys, *arguments)
     assert found["days"] == pytest.approx(34, rel=0.03)  # PTD-P section 5.1
-    assert found["chip_hours"] == pytest.approx(found["wall_days"] * 24 * 1024)
-    assert found["usd"] == pytest.approx(found["chip_hours"] * 4.1)
-    assert found["usd_low"] == pytest.approx(found["chip_hours"] * 1.57)
+    assert found["n_chips"] == found["n_chips_used"] == 1024
+    assert isinstance(found["n_chips"], int)
+    assert found["chip_hours"] == pytest.approx(found["days"] * 24 * 1024)
+    assert found["wall_chip_hours"] == pytest.approx(found["chip_hours"] / 0.75)
+    price = catalog_price("A100-SXM-80")
+    assert price is not None
+    assert found["usd_per_chip_hour"] == price.list_usd
+    assert found["usd"] == pytest.approx(found["chip_hours"] * price.list_usd)
+    assert found["usd_low"] == pytest.approx(found["chip_hours"] * price.low_usd)
+    assert found["wall_usd"] == pytest.approx(found["wall_chip_hours"] * price.list_usd)
+    assert found["wall_usd_low"] == pytest.approx(found["wall_chip_hours"] * price.low_usd)
     assert found["hfu"] == pytest.approx(140 / 312)
     assert found["warnings"] == []
     text = groundup(capsys, *arguments).out
     assert "days of computing" in text
+    assert "days by the clock, goodput 75%" in text
     assert "failures to expect" in text
 
 
@@ -65,6 +75,7 @@ def test_an_old_price_and_a_sparse_peak_are_warned_of(capsys: pytest.CaptureFixt
     assert any("2:4 sparsity" in text for text in found["warnings"])
     mine = printed(capsys, *RUN, "--mfu", "0.3", "--usd-per-hour", "$2")
     assert mine["usd"] == mine["usd_low"] == pytest.approx(2 * mine["chip_hours"])
+    assert mine["wall_usd"] == pytest.approx(2 * mine["wall_chip_hours"])
     assert mine["warnings"] == []
 
 
@@ -94,7 +105,35 @@ def test_a_preset_is_a_model(capsys: pytest.CaptureFixture[str]) -> None:
         *("--tokens", "780B", "--mfu", "46.2%", "--goodput", "0.665"),
     )
     assert found["days"] == pytest.approx(37.9, rel=0.01)
-    assert found["chip_hours"] == pytest.approx(8_404_992, rel=0.01)
+    assert found["wall_chip_hours"] == pytest.approx(8_404_992, rel=0.01)
+
+
+def test_a_measured_rate_gives_mfu_and_hfu(capsys: pytest.CaptureFixture[str]) -> None:
+    run = ("plan", "time", "--model", "palm-540b", "--gpu", "tpu v4", "--n", 6144, "--tokens", 1e9)
+    palm = printed(capsys, *run, "--tokens-per-second", "238.3k", "--recompute", "full")  # S3-01
+    assert palm["mfu"] == pytest.approx(0.462, abs=1e-3)
+    bloom = printed(
+        capsys, "plan", "time", "--model", "bloom-176b", "--gpu", "a100-80gb", "--n", 384,
+        *("--tokens", "366B", "--step-seconds", "105.2", "--global-batch-sequences", 2048),
+        *("--recompute", "full"),
+    )  # fmt: skip
+    assert bloom["mfu"] == pytest.approx(0.36, abs=0.003)  # S3-10
+    assert bloom["global_batch_tokens"] == 2048 * 2048
+    assert bloom["step_seconds"] == pytest.approx(105.2)
+
+
+def test_a_published_run_on_its_own_chips(capsys: pytest.CaptureFixture[str]) -> None:
+    bloom = printed(capsys, "plan", "time", "--like", "bloom", "--gpu", "a100-80gb", "--n", 384)
+    assert bloom["step_seconds"] == pytest.approx(105.2, rel=0.1)
+    assert (bloom["layout"]["tp"], bloom["layout"]["pp"], bloom["layout"]["dp"]) == (4, 12, 8)
+    assert any("70 layers over 12 unequal stages" in note for note in bloom["notes"])
+
+
+def test_flash_attention_can_be_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    run = ("plan", "time", "--model", "gpt3-175b", "--gpu", "a100-80gb", "--n", 64, "--tokens",
+           "300B")  # fmt: skip
+    flash, plain = printed(capsys, *run), printed(capsys, *run, "--no-flash")
+    assert plain["mfu"] < flash["mfu"]
 
 
 def test_the_table_of_chips(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,14 +142,18 @@ def test_the_table_of_chips(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(records) >= 20
     by_id = {record["id"]: record for record in records}
     assert by_id["H100-SXM"]["peak_flops"]["bf16"] == pytest.approx(989.4e12)
-    assert by_id["MI300X"]["usd_per_hour"] is None
+    assert by_id["MI300X"]["usd_per_chip_hour"] is None
     assert "H100-SXM" in groundup(capsys, "plan", "hardware").out
 
 
 def test_one_chip(capsys: pytest.CaptureFixture[str]) -> None:
     found = printed(capsys, "plan", "hardware", "NVIDIA H100 80GB HBM3", "--date", "2026-11-21")
     assert found["id"] == "H100-SXM"
-    assert found["price_date"] == "2025-03-01"
+    price = catalog_price("H100-SXM")
+    assert price is not None
+    assert price.day is not None
+    assert found["price_date"] == price.day.isoformat()
+    assert found["usd_per_chip_hour"] == price.list_usd
     assert any("2025-03" in text for text in found["warnings"])
     text = groundup(capsys, "plan", "hardware", "a100").out
     assert "a100 is taken as A100-SXM-80" in text
@@ -147,6 +190,18 @@ GOOD = {"--params": "7B", "--gpu": "h100", "--n": "8", "--tokens": "140B", "--mf
         ({"--seq": "0"}, "seq"),
         ({"--global-batch": "0"}, "global-batch"),
         ({"--micro-batch": "0", "--mfu": None}, "micro-batch"),
+        ({"--micro-batch": "2"}, "changes nothing"),
+        ({"--micro-batch": "1e6", "--mfu": None}, "give the efficiency: --mfu"),
+        ({"--gpu": "cs-2", "--mfu": None}, "give the efficiency: --mfu"),
+        (
+            {"--gpu": "laptop", "--mfu": None, "--model": "llama2-7b", "--params": None},
+            "give the efficiency: --mfu",
+        ),
+        ({"--global-batch": "100"}, "no sequence"),
+        ({"--global-batch": "1M", "--global-batch-sequences": "512"}, "both give the batch"),
+        ({"--mfu": None, "--step-seconds": "2"}, "without its batch"),
+        ({"--mfu": None, "--tflops": "0.14"}, "140"),
+        ({"--convention": "palm"}, "no attention to count"),
     ],
 )
 def test_wrong_input_is_named(

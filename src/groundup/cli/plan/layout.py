@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundup.cli.options import BYTES, COUNT, json_option
+from groundup.cli.plan.job import batch_options, chips_option, seq_option
 
 if TYPE_CHECKING:
     from groundup.plan.communication import Traffic
@@ -53,10 +54,7 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The model, the chip and the length of a sequence."""
     for option in (
         click.option("--precision", help="Of the matmuls (default: bf16 where the chip has it)."),
-        click.option(
-            "--seq", "--context-length", "context_length", type=COUNT,
-            help="Tokens of a sequence (default: the model's context).",
-        ),
+        seq_option,
         click.option("--gpu", required=True, metavar="NAME", help="Which chip."),
         click.option("--model", required=True, metavar="PRESET|FILE", help="Which model."),
     ):  # fmt: skip
@@ -66,10 +64,12 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @job_options
-@click.option("--n", "n_chips", type=SIZE, required=True, help="Chips; all are used.")
+@chips_option
+@batch_options
 @click.option(
-    "--global-batch", "global_batch_size", type=SIZE, required=True, help="Sequences of a step."
-)
+    "--tokens", type=COUNT, help="Of the run, for a batch that is not given (default: 20 a "
+    "parameter)."
+)  # fmt: skip
 @click.option(
     "--optimizer", default="adamw",
     help="adamw, adam-8bit, lion, momentum, sgd, muon or adafactor.",
@@ -83,8 +83,10 @@ def layout(
     gpu: str,
     context_length: float | None,
     precision: str | None,
-    n_chips: int,
-    global_batch_size: int,
+    n_chips: float,
+    global_batch: float | None,
+    global_batch_sequences: float | None,
+    tokens: float | None,
     optimizer: str,
     flash: bool,
     top: int,
@@ -93,32 +95,52 @@ def layout(
 ) -> None:
     """The fastest ways to spread a job over a cluster, and why not the others.
 
-    Sizes that are given (--tp 8) are kept; all others are searched.
+    Sizes that are given (--tp 8) are kept; all others are searched. All chips are used.
     """
     import dataclasses
 
+    from groundup.architecture.counts import active_parameters
     from groundup.architecture.presets import find_model
+    from groundup.cli.plan.job import batch_tokens, chip_notes
     from groundup.plan.hardware import match_chip
-    from groundup.plan.layout import search
+    from groundup.plan.layout_words import memory_command
+    from groundup.plan.limits import require_chips, require_tokens
+    from groundup.plan.predicted import choose
     from groundup.tables import print_json, print_tables
 
     config, match = find_model(model), match_chip(gpu)
     length, notes = _length(context_length, config.context_length)
-    notes += [match.note] if match.note else []
-    notes += [f"{match.chip.id}: {assumed}" for assumed in match.chip.assumed]
-    found = search(
+    chips = require_chips(n_chips, "n")  # type: ignore[arg-type]  # a float that is whole
+    of_chip, warnings = chip_notes(match)
+    notes += [*of_chip, *(f"{match.chip.id}: {assumed}" for assumed in match.chip.assumed)]
+    precision = precision or match.chip.training_precision
+    text = 20 * active_parameters(config) if tokens is None else require_tokens(tokens)
+    chosen = choose(
         config,
+        text,
         match.chip,
-        n_chips,
-        global_batch_size=global_batch_size,
+        chips,
         context_length=length,
+        global_batch_tokens=batch_tokens(global_batch, global_batch_sequences, length),
         optimizer=optimizer,
-        precision=precision or match.chip.training_precision,
+        precision=precision,
         flash_attention=flash,
         top=top,
         fixed={
             FIELD_OF.get(name, name): value for name, value in sizes.items() if value is not None
         },
+        use_all=True,
+    )
+    found, global_batch_size = chosen.layouts, chosen.global_batch_size
+    notes += chosen.notes
+    warnings += chosen.warnings
+    in_bytes = memory_command(
+        model,
+        found.ranked[0],
+        context_length=length,
+        precision=precision,
+        optimizer=optimizer,
+        flash_attention=flash,
     )
     if as_json:
         record = dataclasses.asdict(found)
@@ -126,19 +148,26 @@ def layout(
             {
                 "model": model,
                 "chip": match.chip.id,
-                "n_chips": n_chips,
+                "n_chips": chips,
                 "global_batch_size": global_batch_size,
+                "global_batch_tokens": global_batch_size * length,
                 "context_length": length,
                 "layouts": record.pop("ranked"),
                 **record,
+                "memory_command": in_bytes,
                 "notes": notes,
+                "warnings": warnings,
             }
         )
         return
-    title = f"layouts of {model} on {n_chips:,} x {match.chip.id}, {global_batch_size:,} sequences"
+    title = (
+        f"layouts of {model} on {chips:,} x {match.chip.id}, {global_batch_size:,} sequences of "
+        f"{length:,}"
+    )
     print_tables(_layout_tables(found, title))
-    for text in (found.explanation, *(f"note: {note}" for note in notes)):
-        _print_wrapped(text)
+    _print_wrapped(found.explanation)
+    print(f"Its bytes, kind by kind: {in_bytes}")
+    _print_remarks(warnings, notes)
 
 
 def _layout_tables(found: LayoutSearch, title: str) -> list[Any]:
@@ -147,13 +176,14 @@ def _layout_tables(found: LayoutSearch, title: str) -> list[Any]:
 
     columns = [
         "", "dp", "tp", "pp", "vpp", "cp", "ZeRO", "micro-batch", "recompute", "step, s",
-        "tokens/s", "MFU, %", "bubble, %", "exposed, %", "memory, %",
+        "tokens/s", "MFU, %", "by model, %", "bubble, %", "exposed, %", "memory, %",
     ]  # fmt: skip
     rows = [
         (
             each.rank, each.dp, each.tp, each.pp, each.virtual_stages, each.cp, each.zero,
             each.micro_batch_size, each.recompute, each.step_seconds,
             format_count(each.tokens_per_second), round(100 * each.mfu, 1),
+            round(100 * each.model_mfu, 1),
             round(100 * each.bubble_fraction, 1),
             round(100 * sum(each.exposed_communication_fraction.values()), 1),
             round(100 * each.memory_fraction, 1),
@@ -178,8 +208,11 @@ def _layout_tables(found: LayoutSearch, title: str) -> list[Any]:
     help="Norms and residual over the tensor ranks too (default: with --tp); the same bytes.",
 )  # fmt: skip
 @click.option(
-    "--global-batch", "global_batch_size", type=SIZE,
-    help="Sequences of a step (default: one micro-batch on each replica).",
+    "--global-batch", type=COUNT, metavar="TOKENS",
+    help="Tokens of a step (default: one micro-batch on each replica).",
+)  # fmt: skip
+@click.option(
+    "--global-batch-sequences", type=COUNT, metavar="N", help="Or sequences of a step."
 )  # fmt: skip
 @click.option("--gradient-bytes", type=BYTES, help="Of each gradient when it is summed.")
 @json_option
@@ -188,7 +221,8 @@ def communication(
     gpu: str,
     context_length: float | None,
     precision: str | None,
-    global_batch_size: int | None,
+    global_batch: float | None,
+    global_batch_sequences: float | None,
     gradient_bytes: float | None,
     sequence_parallel: bool | None,
     as_json: bool,
@@ -196,9 +230,11 @@ def communication(
 ) -> None:
     """Bytes that one device sends in a step, by kind of parallelism and tier of links."""
     from groundup.architecture.presets import find_model
+    from groundup.cli.plan.job import batch_tokens, chip_notes
     from groundup.errors import ConfigError
     from groundup.plan.communication import traffic
     from groundup.plan.hardware import match_chip
+    from groundup.plan.layout_space import filled, n_layers_of
     from groundup.plan.memory import check_divides
     from groundup.plan.parallelism import Layout
     from groundup.plan.states import precision_of
@@ -206,25 +242,35 @@ def communication(
 
     config, match = find_model(model), match_chip(gpu)
     length, notes = _length(context_length, config.context_length)
-    notes += [match.note] if match.note else []
+    of_chip, warnings = chip_notes(match)
+    notes += of_chip
     notes += [f"{match.chip.id}: {text}" for text in match.chip.assumed if "matmul" not in text]
     fields = {FIELD_OF.get(name, name): value for name, value in sizes.items()}
     if sequence_parallel is None:
         sequence_parallel = fields["tp"] > 1
     spread = Layout(**fields, sequence_parallel=sequence_parallel)
-    if reasons := check_divides(config, spread):
+    if reasons := check_divides(filled(config, spread.pp * spread.virtual_stages), spread):
         raise ConfigError(
             "the model cannot be spread this way", where="layout", problems=tuple(reasons)
         )
+    if spread.pp > n_layers_of(config):
+        raise ConfigError(
+            f"{n_layers_of(config)} layers are fewer than {spread.pp} pipeline stages",
+            where="layout",
+        )
+    if filled(config, spread.pp * spread.virtual_stages) != config:
+        notes.append("the layers do not divide over the stages: traffic is that of the average one")
     if spread.tp > match.chip.node_size:
         notes.append(f"tp {spread.tp} is wider than a node of {match.chip.node_size} chips")
     precision = precision or match.chip.training_precision
     match.chip.peak(precision)  # names the precisions there are
+    batch = batch_tokens(global_batch, global_batch_sequences, length)
+    sequences = spread.dp * spread.micro_batch_size if batch is None else _whole(batch, length)
     found = traffic(
         config,
         spread,
         context_length=length,
-        global_batch_size=global_batch_size or spread.dp * spread.micro_batch_size,
+        global_batch_size=sequences,
         chip=match.chip,
         bytes_per_element=precision_of(precision).element,
         gradient_bytes=gradient_bytes,
@@ -238,13 +284,14 @@ def communication(
                 "context_length": length,
                 "traffic": _flows(found),
                 "total_bytes": float(found.total_bytes),
+                "global_batch_size": sequences,
                 "notes": notes,
+                "warnings": warnings,
             }
         )
         return
     print_tables([_traffic_table(found, f"a device of {model} sends in a step")])
-    for note in notes:
-        _print_wrapped(f"note: {note}")
+    _print_remarks(warnings, notes)
 
 
 def _flows(found: Traffic) -> dict[str, dict[str, float]]:
@@ -286,6 +333,25 @@ def _length(asked: float | None, context_length: int) -> tuple[int, list[str]]:
     return length, [
         f"{length:,} tokens are beyond the model's context of {context_length:,}"
     ] * beyond
+
+
+def _whole(tokens: float, context_length: int) -> int:
+    """Sequences of a step."""
+    from groundup.errors import InputError
+
+    if tokens % context_length:
+        raise InputError(
+            f"{tokens:,.0f} tokens are no whole number of sequences of {context_length:,}",
+            where="global-batch",
+            fix="the batch is in tokens; --global-batch-sequences takes sequences",
+        )
+    return int(tokens // context_length)
+
+
+def _print_remarks(warnings: list[str], notes: list[str]) -> None:
+    for kind, texts in (("warning", warnings), ("note", notes)):
+        for text in texts:
+            _print_wrapped(f"{kind}: {text}")
 
 
 def _print_wrapped(text: str) -> None:

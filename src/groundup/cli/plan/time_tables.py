@@ -7,6 +7,7 @@ from typing import Any
 from groundup.plan.hardware import Chip
 from groundup.plan.like import AsRun
 from groundup.plan.time import TrainingTime
+from groundup.plan.whole_report import format_step
 from groundup.tables import Table
 from groundup.units import format_bytes, format_count, format_duration, format_money
 
@@ -16,10 +17,10 @@ def time_tables(found: TrainingTime, record: dict[str, Any], before: AsRun | Non
     low, high = found.wall_days_range
     rows: list[tuple[str, str]] = [
         ("days of computing", _with_range(found.days, found.days_range)),
-        (f"days with goodput {found.goodput:.0%}", f"{_days(found.wall_days)}"),
-        ("range of days", f"{_days(low)} to {_days(high)}"),
-        ("chip-hours to pay", f"{found.chip_hours:,.0f}"),
-        ("chip-hours of computing", f"{found.ideal_chip_hours:,.0f}"),
+        (f"days by the clock, goodput {found.goodput:.0%}", _days(found.wall_days)),
+        ("range of days by the clock", f"{_days(low)} to {_days(high)}"),
+        ("chip-hours of computing", f"{found.chip_hours:,.0f}"),
+        ("chip-hours by the clock", f"{found.wall_chip_hours:,.0f}"),
         ("tokens a second", format_count(found.tokens_per_second)),
         (f"MFU ({found.convention})", f"{found.mfu:.1%}"),
         ("HFU", f"{found.hfu:.1%}"),
@@ -27,22 +28,23 @@ def time_tables(found: TrainingTime, record: dict[str, Any], before: AsRun | Non
         ("efficiency", found.efficiency_source),
     ]
     if found.step_seconds is not None:
-        rows.append(("seconds a step", f"{found.step_seconds:.2f}"))
+        rows.append(("a step", format_step(found.step_seconds)))
+    if found.n_chips_used < found.n_chips:
+        rows.append(("chips used", f"{found.n_chips_used:,} of {found.n_chips:,}"))
     if record["usd"] is not None:
-        price = f"{format_money(record['usd'])} at ${record['usd_per_hour']:g} an hour"
-        where = ", ".join(filter(None, [record["price_source"], (record["price_date"] or "")[:7]]))
-        rows.append(("money, list price", f"{price} ({where})"))
+        rate = f"${record['usd_per_chip_hour']:g} an hour ({record['price_source']})"
+        rows.append(("money of computing, list price", f"{format_money(record['usd'])} at {rate}"))
+        rows.append(("money by the clock, list price", format_money(record["wall_usd"])))
     if record["usd_low"] is not None and record["usd_low"] != record["usd"]:
+        rate = f"${record['usd_low_per_chip_hour']:g} an hour"
         rows.append(
-            (
-                "money, low price",
-                f"{format_money(record['usd_low'])} at ${record['usd_low_per_hour']:g} an hour",
-            )
+            ("money of computing, low price", f"{format_money(record['usd_low'])} at {rate}")
         )
+        rows.append(("money by the clock, low price", format_money(record["wall_usd_low"])))
     tables = []
     if before is not None:
         tables.append(Table(f"{before.run} as it was run", ["what", "value"], _as_run_rows(before)))
-    title = f"{format_count(record['tokens'])} tokens on {record['n']:,.0f} {record['chip']}"
+    title = f"{format_count(record['tokens'])} tokens on {found.n_chips:,} {record['chip']}"
     tables.append(Table(title, ["what", "value"], rows))
     failures = found.failures
     tables.append(
