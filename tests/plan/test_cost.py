@@ -47,12 +47,12 @@ def test_the_rate_that_a_budget_needs():  # S5-14: the white paper's $23M is 2.7
 def test_a_rented_bill_is_linear(hours, rate, discount):
     bill = rental(TPU, hours, usd_per_hour=rate, discount=discount)
     assert bill.total_usd == pytest.approx(hours * rate * (1 - discount))
-    assert bill.low_usd == bill.total_usd == bill.high_usd
+    assert bill.usd_low == bill.total_usd == bill.usd_high
 
 
 def test_low_and_list_are_both_given():
     bill = rental(find_chip("h100"), 1000)
-    assert (bill.low_usd, bill.total_usd) == (
+    assert (bill.usd_low, bill.total_usd) == (
         2450,
         12290,
     )  # the archive, 2025-03: Cudo Compute, AWS
@@ -77,12 +77,12 @@ def test_owned_machines_by_hand():
     bill = owned(A100, 2000, ownership=how)
     assert bill.usd_per_chip_hour == pytest.approx(machine + space + power)
     assert bill.total_usd == pytest.approx(2000 * (machine + space + power))
-    assert bill.low_usd == bill.high_usd == bill.total_usd  # the utilisation is known
+    assert bill.usd_low == bill.usd_high == bill.total_usd  # the utilisation is known
 
 
 def test_an_idle_fleet_is_the_dear_end():
     bill = owned(A100, 1000)
-    assert bill.low_usd < bill.total_usd < bill.high_usd
+    assert bill.usd_low < bill.total_usd < bill.usd_high
     assert "assumed" in bill.notes[0]
 
 

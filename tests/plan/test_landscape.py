@@ -64,7 +64,7 @@ def test_a_run_on_its_own_chip_costs_its_hours_at_the_price_of_the_day():
     (palm,) = find_milestones(["palm-540b"])
     chip = find_chip("tpu-v4")
     again = reprice(palm, chip, price_on(chip, DAY), DAY)
-    assert again.list_usd == pytest.approx(27.06e6, rel=1e-3)  # S5-14
+    assert again.usd_list == pytest.approx(27.06e6, rel=1e-3)  # S5-14
     assert again.chip_hours == 8_404_992
     assert again.mfu is None
 
@@ -76,7 +76,7 @@ def test_a_run_on_another_chip_takes_its_hours_scaled_by_the_peaks():
     again = reprice(palm, chip, price, DAY)
     assert again.chip_hours == pytest.approx(8_404_992 * 275 / 989.4)  # 2.34M
     assert again.utilisation == pytest.approx(0.304, abs=1e-3)  # lost time included; MFU 46.2 %
-    assert again.list_usd == pytest.approx(again.chip_hours * price.list_usd)
+    assert again.usd_list == pytest.approx(again.chip_hours * price.usd_list)
     assert "end to end" in again.how
 
 

@@ -60,7 +60,7 @@ def test_every_archived_offer_is_in_the_catalog():
 )
 def test_list_and_low_price_in_force_on_a_day(chip, day, listed, low):
     price = price_on(chip, day)
-    assert (price.list_usd, price.low_usd) == (listed, low)
+    assert (price.usd_list, price.usd_low) == (listed, low)
     assert price.notes == ()
 
 
@@ -72,17 +72,17 @@ def test_every_archived_row_comes_back_for_its_chip_day_vendor_and_place():
         assert one in price.offers, one
         assert price.chip == one.chip
         if places[one.name, one.day, one.vendor, one.location] > 1:
-            assert price.low_usd <= one.on_demand_usd <= price.list_usd
+            assert price.usd_low <= one.on_demand_usd <= price.usd_list
             continue
         alone += 1
-        assert (price.list_usd, price.low_usd, price.day) == (
+        assert (price.usd_list, price.usd_low, price.day) == (
             one.on_demand_usd,
             one.on_demand_usd,
             one.day,
         )
         for scheme, committed in (("1y", one.one_year_usd), ("3y", one.three_year_usd)):
             if committed is not None:
-                assert price.list_usd * price.share(scheme) == pytest.approx(committed), one
+                assert price.usd_list * price.share(scheme) == pytest.approx(committed), one
     assert alone == 165  # of 179: six places ask several prices on one day
 
 
@@ -95,15 +95,15 @@ def test_every_archived_row_comes_back_for_its_chip_day_vendor_and_place():
 )
 def test_a_newer_page_of_a_vendor_replaces_the_older(chip, day, on_demand, one_year, three_year):
     price = price_on(chip, day, "Google")
-    found = [price.list_usd * price.share(scheme) for scheme in ("on-demand", "1y", "3y")]
+    found = [price.usd_list * price.share(scheme) for scheme in ("on-demand", "1y", "3y")]
     assert found == pytest.approx([on_demand, one_year, three_year])
-    assert price.low_usd == price.list_usd
+    assert price.usd_low == price.usd_list
 
 
 def test_one_vendor_or_place_only():
-    assert price_on("h100", date(2025, 3, 17), "oracle").list_usd == 10.00
-    assert price_on("tpu-v5e", date(2025, 4, 1), location="belgium").list_usd == 1.32
-    assert price_on("tpu-v5e", vendor="google", location="iowa").list_usd == 1.20
+    assert price_on("h100", date(2025, 3, 17), "oracle").usd_list == 10.00
+    assert price_on("tpu-v5e", date(2025, 4, 1), location="belgium").usd_list == 1.32
+    assert price_on("tpu-v5e", vendor="google", location="iowa").usd_list == 1.20
     with pytest.raises(InputError, match="'mars'") as caught:
         price_on("tpu-v5e", vendor="google", location="mars")
     assert "Belgium" in caught.value.fix
@@ -111,19 +111,19 @@ def test_one_vendor_or_place_only():
 
 def test_the_list_price_is_that_of_the_large_clouds():
     before = price_on("h100", date(2025, 3, 2))  # two weeks before the page of AWS
-    assert (before.list_usd, before.low_usd) == (12.29, 3.29)  # AWS; Lambda 2025-02-28
+    assert (before.usd_list, before.usd_low) == (12.29, 3.29)  # AWS; Lambda 2025-02-28
     assert "2025-03-17" in before.notes[0]
     none = price_on("rtx-4090", date(2025, 3, 17))
-    assert none.list_usd == 0.69
+    assert none.usd_list == 0.69
     assert "no large cloud" in none.notes[0]
     far = price_on("A100-PCIe", date(2025, 3, 3))  # Azure was last seen 2023-11-21
-    assert far.list_usd == 1.64
+    assert far.usd_list == 1.64
     assert "2023-11-21" in far.notes[0]
 
 
 def test_the_list_price_of_the_h100_does_not_jump_with_gaps_of_the_archive():
     days = [date(2023, 6, 20) + timedelta(days) for days in range(0, 700, 21)]
-    assert {price_on("h100", day).list_usd for day in days} == {10.00, 12.29}  # Oracle, AWS
+    assert {price_on("h100", day).usd_list for day in days} == {10.00, 12.29}  # Oracle, AWS
 
 
 def test_a_name_of_the_archive_is_taken():
@@ -139,7 +139,7 @@ def test_the_hardware_catalog_has_the_newest_prices_of_the_archive():
         if chip.id not in priced_chips():
             continue
         price = catalog_price(chip)
-        assert (chip.usd_per_hour, chip.low_usd_per_hour) == (price.list_usd, price.low_usd)
+        assert (chip.usd_per_hour, chip.low_usd_per_hour) == (price.usd_list, price.usd_low)
         assert f"{chip.price_source}, {chip.price_date}" == price.list_source
         assert chip.price_date == price.day
         assert price_on(chip.id, max(one.day for one in offers(chip.id))) == price
@@ -148,15 +148,15 @@ def test_the_hardware_catalog_has_the_newest_prices_of_the_archive():
 
 def test_the_list_prices_that_plans_rest_on():
     for name, usd in (("a100-40gb", 4.10), ("h100", 12.29), ("a100-80gb", 5.12)):
-        assert catalog_price(find_chip(name)).list_usd == usd
+        assert catalog_price(find_chip(name)).usd_list == usd
 
 
 def test_a_day_without_offers_takes_the_nearest_and_says_so():
     later = price_on("tpu-v4", date(2026, 11, 21))
-    assert later.list_usd == 3.22
+    assert later.usd_list == 3.22
     assert "2025-03-03" in later.notes[0]
     earlier = price_on("h100", date(2022, 10, 1))
-    assert earlier.low_usd == 1.99  # Lambda, the first that is archived
+    assert earlier.usd_low == 1.99  # Lambda, the first that is archived
     assert "before 2023-06-20" in earlier.notes[0]
 
 
@@ -168,8 +168,8 @@ def test_a_day_long_before_the_first_price_is_refused():
 
 def test_commitment_is_the_chips_own_where_it_is_printed():
     price = catalog_price(find_chip("tpu-v4"))
-    assert price.list_usd * price.share("1y") == pytest.approx(2.03)
-    assert price.list_usd * price.share("3y") == pytest.approx(1.45)
+    assert price.usd_list * price.share("1y") == pytest.approx(2.03)
+    assert price.usd_list * price.share("3y") == pytest.approx(1.45)
     unknown = catalog_price(find_chip("l40s"))
     assert unknown.share("1y") == 1 - median_discounts().one_year
     assert "median" in unknown.commitment_source
@@ -177,17 +177,17 @@ def test_commitment_is_the_chips_own_where_it_is_printed():
 
 def test_commitment_of_the_newest_price_is_that_of_its_own_row():
     price = catalog_price(find_chip("a100-80gb"))  # AWS 5.12 of 2025-03-02: 3.00 and 1.81
-    assert price.list_usd * price.one_year_share == pytest.approx(3.00)
-    assert price.list_usd * price.three_year_share == pytest.approx(1.81)
+    assert price.usd_list * price.one_year_share == pytest.approx(3.00)
+    assert price.usd_list * price.three_year_share == pytest.approx(1.81)
 
 
 def test_low_is_never_above_list():
     for chip in chips().values():
         price = catalog_price(chip)
-        assert price is None or 0 < price.low_usd <= price.list_usd
+        assert price is None or 0 < price.usd_low <= price.usd_list
     for name in priced_chips():
         price = price_on(name, date(2025, 3, 17))
-        assert 0 < price.low_usd <= price.list_usd
+        assert 0 < price.usd_low <= price.usd_list
 
 
 def test_a_price_older_than_a_year_is_warned_of():
@@ -209,7 +209,7 @@ def test_a_chip_without_an_archive_has_the_catalogs_price(tmp_path, monkeypatch)
     (tmp_path / "hardware.csv").write_text("id,usd_per_hour,price_date\nMI300X,1.99,2026-10\n")
     monkeypatch.setenv("GROUNDUP_CATALOG", str(tmp_path))
     price = price_on("mi300x", date(2026, 11, 21))
-    assert price.list_usd == 1.99
+    assert price.usd_list == 1.99
     assert "stands in" in price.notes[-1]
 
 
@@ -219,9 +219,9 @@ def test_a_user_adds_todays_offer(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("GROUNDUP_CATALOG", str(tmp_path))
     price = price_on("h100", date(2026, 11, 21))
-    assert (price.list_usd, price.low_usd) == (2.10, 2.10)
+    assert (price.usd_list, price.usd_low) == (2.10, 2.10)
     assert "no large cloud's offer" in price.notes[0]
-    assert catalog_price(find_chip("h100")).list_usd == 2.10
+    assert catalog_price(find_chip("h100")).usd_list == 2.10
     assert median_discounts().n_offers == 70  # of the archive as shipped
 
 
@@ -232,5 +232,5 @@ def test_a_users_own_price_goes_before_the_archive(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("GROUNDUP_CATALOG", str(tmp_path))
     for price in (catalog_price("h100"), price_on("h100")):
-        assert (price.list_usd, price.low_usd, price.list_source) == (2.50, 2.10, "my contract")
-    assert price_on("h100", date(2025, 3, 17)).list_usd == 12.29
+        assert (price.usd_list, price.usd_low, price.list_source) == (2.50, 2.10, "my contract")
+    assert price_on("h100", date(2025, 3, 17)).usd_list == 12.29

@@ -47,8 +47,8 @@ class Line:
 
     name: str
     usd: float
-    low_usd: float
-    high_usd: float
+    usd_low: float
+    usd_high: float
     note: str = ""
 
 
@@ -60,8 +60,8 @@ class Cost:
     chip: str
     chip_hours: float
     usd_per_chip_hour: float
-    low_usd_per_chip_hour: float
-    high_usd_per_chip_hour: float
+    usd_low_per_chip_hour: float
+    usd_high_per_chip_hour: float
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = ()
 
@@ -71,14 +71,14 @@ class Cost:
         return sum(line.usd for line in self.lines)
 
     @property
-    def low_usd(self) -> float:
+    def usd_low(self) -> float:
         """The sum of the low ends."""
-        return sum(line.low_usd for line in self.lines)
+        return sum(line.usd_low for line in self.lines)
 
     @property
-    def high_usd(self) -> float:
+    def usd_high(self) -> float:
         """The sum of the high ends."""
-        return sum(line.high_usd for line in self.lines)
+        return sum(line.usd_high for line in self.lines)
 
     def chip_hours_for(self, budget_usd: float) -> float:
         """The chip-hours that a budget buys at this price, after the lines that are no chips."""
@@ -138,7 +138,7 @@ def rental(
         )
     notes: list[str] = []
     if usd_per_hour is not None:
-        list_usd = low = _require(usd_per_hour, "usd-per-hour")
+        usd_list = low = _require(usd_per_hour, "usd-per-hour")
         said = f"${usd_per_hour:g} an hour, as given"
     else:
         price = price or catalog_price(chip)
@@ -150,19 +150,19 @@ def rental(
                 "GROUNDUP_CATALOG",
             )
         share = price.share(scheme)
-        list_usd = price.list_usd * share
-        low = min(price.low_usd, list_usd)
-        said = f"list ${list_usd:.4g} an hour, low ${low:.4g}: {price.list_source}"
+        usd_list = price.usd_list * share
+        low = min(price.usd_low, usd_list)
+        said = f"list ${usd_list:.4g} an hour, low ${low:.4g}: {price.list_source}"
         notes += price.notes
         if scheme != "on-demand":
             notes.append(f"{scheme} is {1 - share:.0%} below list: {price.commitment_source}")
-            if low < list_usd:
+            if low < usd_list:
                 notes.append(
                     f"the low end of {scheme} is the lowest price known, whatever its terms"
                 )
     if discount:
         said += f"; {discount:.0%} negotiated"
-    paid, low = list_usd * (1 - discount), low * (1 - discount)
+    paid, low = usd_list * (1 - discount), low * (1 - discount)
     chips = Line("chips", chip_hours * paid, chip_hours * low, chip_hours * paid, said)
     return Cost(
         scheme, chip.id, chip_hours, paid, low, paid, (chips, *extras), tuple(dict.fromkeys(notes))
@@ -223,7 +223,7 @@ def owned(
             idle_too=False,
         ),
     )
-    ends = [sum(getattr(one, end) for one in lines) for end in ("usd", "low_usd", "high_usd")]
+    ends = [sum(getattr(one, end) for one in lines) for end in ("usd", "usd_low", "usd_high")]
     middle, low, high = (end / chip_hours for end in ends)
     notes = []
     if share is None:

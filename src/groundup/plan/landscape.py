@@ -36,8 +36,8 @@ class Repriced:
     utilisation: float | None  # of the peak over all hours, lost ones included; None: own hours
     mfu: float | None  # where the hours follow from one, × goodput
     mfu_assumed: bool
-    list_usd: float
-    low_usd: float
+    usd_list: float
+    usd_low: float
     how: str
 
 
@@ -184,5 +184,5 @@ def _at_mfu(
 def _repriced(
     chip: Chip, price: Price, day: date, hours: float, share: float | None, how: str
 ) -> Repriced:
-    usd, low_usd = hours * price.list_usd, hours * price.low_usd
-    return Repriced(chip.id, day, hours, share, None, False, usd, low_usd, how)
+    usd, usd_low = hours * price.usd_list, hours * price.usd_low
+    return Repriced(chip.id, day, hours, share, None, False, usd, usd_low, how)

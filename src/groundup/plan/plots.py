@@ -129,11 +129,11 @@ def cost_chart(entries: Sequence[Entry]) -> str:
         Spot(
             _name(entry),
             entry.day,
-            entry.repriced.list_usd,
+            entry.repriced.usd_list,
             group=f"on {entry.repriced.chip} at the list price of {entry.repriced.day}",
             ours=entry.ours,
-            note=f"{format_money(entry.repriced.list_usd)} list, "
-            f"{format_money(entry.repriced.low_usd)} low\n{entry.repriced.how}"
+            note=f"{format_money(entry.repriced.usd_list)} list, "
+            f"{format_money(entry.repriced.usd_low)} low\n{entry.repriced.how}"
             + GUESSED
             * _guessed(entry),
         )

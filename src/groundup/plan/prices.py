@@ -45,8 +45,8 @@ class Price:
     """List and low price of a chip-hour in US dollars, and what commitment makes of them."""
 
     chip: str
-    list_usd: float
-    low_usd: float
+    usd_list: float
+    usd_low: float
     one_year_share: float  # of the on-demand price
     three_year_share: float
     list_source: str
@@ -188,8 +188,8 @@ def catalog_price(chip: str | Chip) -> Price | None:
     notes = () if low else (f"no lower price of {own.id} is known: the low end is the list price",)
     return Price(
         chip=own.id,
-        list_usd=own.usd_per_hour,
-        low_usd=min(low or own.usd_per_hour, own.usd_per_hour),
+        usd_list=own.usd_per_hour,
+        usd_low=min(low or own.usd_per_hour, own.usd_per_hour),
         one_year_share=one,
         three_year_share=three,
         list_source=own.price_source,
@@ -208,7 +208,7 @@ def age_warning(price: Price, today: date) -> str | None:
     if age <= IN_FORCE_DAYS:
         return None
     return (
-        f"the price of {price.chip}, ${price.list_usd:g} an hour ({price.list_source}), was last "
+        f"the price of {price.chip}, ${price.usd_list:g} an hour ({price.list_source}), was last "
         f"seen {price.day:%Y-%m}, {age / 365.25:.1f} years ago: look it up before you rely on it"
     )
 
@@ -289,8 +289,8 @@ def _price(known: Sequence[Offer], day: date, any_vendor: bool = True) -> Price:
     one, three, source = _commitment([top, *reversed(valid)])
     return Price(
         chip=top.chip,
-        list_usd=top.on_demand_usd,
-        low_usd=low.on_demand_usd,
+        usd_list=top.on_demand_usd,
+        usd_low=low.on_demand_usd,
         one_year_share=one,
         three_year_share=three,
         list_source=_cite(top),

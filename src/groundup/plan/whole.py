@@ -324,7 +324,7 @@ def _require_within_budget(
     """
     if wish.tokens is None or (wish.model is None and wish.params is None):
         return
-    too_dear = bill is not None and wish.money_usd is not None and bill.low_usd > wish.money_usd
+    too_dear = bill is not None and wish.money_usd is not None and bill.usd_low > wish.money_usd
     too_long = wish.days is not None and took.wall_days > wish.days
     if not too_dear and not too_long:
         return
@@ -335,7 +335,7 @@ def _require_within_budget(
     asked = f"{format_count(params)} parameters on {format_count(tokens)} tokens"
     needs = f"take {format_duration(took.wall_days * 86400)} on {wish.n_chips} x {wish.chip.id}"
     if too_dear and bill is not None:
-        needs = f"cost {format_money(bill.low_usd)} (low offers) to {format_money(bill.high_usd)}"
+        needs = f"cost {format_money(bill.usd_low)} (low offers) to {format_money(bill.usd_high)}"
     raise BudgetError(
         f"{asked} {needs}",
         where="the budget",
@@ -381,7 +381,7 @@ def _predictions(
         band["loss"] = (min(losses.values()), max(losses.values()))
     if bill:
         band["cost_usd"] = (
-            bill.low_usd * low / took.wall_days,
-            bill.high_usd * high / took.wall_days,
+            bill.usd_low * low / took.wall_days,
+            bill.usd_high * high / took.wall_days,
         )
     return predicted, band

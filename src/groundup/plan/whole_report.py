@@ -144,8 +144,8 @@ def _money(plan: Estimate) -> Table:
             one.scheme,
             format_money(one.usd_per_chip_hour),
             format_money(one.total_usd),
-            format_money(one.low_usd),
-            format_money(one.high_usd),
+            format_money(one.usd_low),
+            format_money(one.usd_high),
         ]
         for one in plan.schemes
     ]
@@ -197,8 +197,5 @@ def as_record(plan: Estimate) -> dict[str, Any]:
 def _bill_record(bill: Cost | None) -> dict[str, Any] | None:
     if bill is None:
         return None
-    record = asdict(bill)
-    for end in ("low", "high"):
-        record[f"usd_{end}_per_chip_hour"] = record.pop(f"{end}_usd_per_chip_hour")
-    totals = {"usd": bill.total_usd, "usd_low": bill.low_usd, "usd_high": bill.high_usd}
-    return {**record, **totals}
+    totals = {"usd": bill.total_usd, "usd_low": bill.usd_low, "usd_high": bill.usd_high}
+    return {**asdict(bill), **totals}

@@ -16,8 +16,8 @@ def test_all_schemes_side_by_side(capsys):
     totals = {one["scheme"]: one["total_usd"] for one in found["schemes"]}
     assert totals == pytest.approx({"on-demand": 27.06e6, "1y": 17.06e6, "3y": 12.19e6}, rel=1e-3)
     first = found["schemes"][0]
-    assert {"low_usd", "high_usd", "usd_per_chip_hour", "lines", "notes"} <= first.keys()
-    assert first["lines"][0].keys() == {"name", "usd", "low_usd", "high_usd", "note"}
+    assert {"usd_low", "usd_high", "usd_per_chip_hour", "lines", "notes"} <= first.keys()
+    assert first["lines"][0].keys() == {"name", "usd", "usd_low", "usd_high", "note"}
     assert "years ago" in found["warnings"][0]
     assert found["chip_hours"] == 8404992
     assert any("--buy-usd" in note for note in found["notes"])
@@ -65,7 +65,7 @@ def test_the_prices_of_a_vendor_and_a_place(capsys):
     found = as_json(
         capsys, "cost", "--gpu", "tpu-v5e", "--chip-hours", "1000", "--location", "Belgium"
     )
-    assert found["price"]["list_usd"] == 1.32
+    assert found["price"]["usd_list"] == 1.32
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_prices_of_a_vendor_and_a_place(capsys):
 )
 def test_names_of_the_archive(capsys, name, usd):
     found = as_json(capsys, "cost", "--gpu", name, "--chip-hours", "1000")
-    assert found["price"]["list_usd"] == usd
+    assert found["price"]["usd_list"] == usd
 
 
 def test_the_same_chip_has_the_same_prices_in_every_command(capsys):
@@ -92,8 +92,8 @@ def test_the_same_chip_has_the_same_prices_in_every_command(capsys):
             "--mfu", "0.4",
         )  # fmt: skip
         assert repriced == cost
-        assert (time["usd_per_hour"], time["usd_low_per_hour"], time["price_date"]) == (
-            cost["list_usd"], cost["low_usd"], cost["date"],
+        assert (time["usd_per_chip_hour"], time["usd_low_per_chip_hour"], time["price_date"]) == (
+            cost["usd_list"], cost["usd_low"], cost["date"],
         )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def test_owned_machines(capsys):
     )  # fmt: skip
     (bill,) = found["schemes"]
     assert [line["name"] for line in bill["lines"]] == ["machines", "space", "power"]
-    assert bill["total_usd"] == bill["low_usd"] == bill["high_usd"] > 0
+    assert bill["total_usd"] == bill["usd_low"] == bill["usd_high"] > 0
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,8 @@ def test_a_published_run_is_repriced(capsys):
         capsys, "landscape", "--model", "palm-540b", "--price-on", "tpu-v4", "--date", "2022-10-01"
     )
     (palm,) = found["models"]
-    assert palm["repriced"]["list_usd"] == pytest.approx(27.06e6, rel=1e-3)  # S5-14
-    assert found["price"]["list_usd"] == 3.22
+    assert palm["repriced"]["usd_list"] == pytest.approx(27.06e6, rel=1e-3)  # S5-14
+    assert found["price"]["usd_list"] == 3.22
     found = as_json(
         capsys, "landscape", "--model", "GPT-3 175B", "--price-on", "a100-80gb", "--date",
         "2025-03", "--mfu", "50%",
@@ -62,7 +62,7 @@ def test_a_published_run_is_repriced(capsys):
     assert gpt3["repriced"]["chip_hours"] == pytest.approx(
         3.14e23 / (312e12 * 0.5 * GOODPUT) / 3600
     )
-    assert gpt3["repriced"]["low_usd"] < gpt3["repriced"]["list_usd"]
+    assert gpt3["repriced"]["usd_low"] < gpt3["repriced"]["usd_list"]
 
 
 def test_guesses_are_marked_and_sources_shown(capsys):

@@ -42,11 +42,11 @@ def test_days_chip_hours_and_money(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["wall_chip_hours"] == pytest.approx(found["chip_hours"] / 0.75)
     price = catalog_price("A100-SXM-80")
     assert price is not None
-    assert found["usd_per_chip_hour"] == price.list_usd
-    assert found["usd"] == pytest.approx(found["chip_hours"] * price.list_usd)
-    assert found["usd_low"] == pytest.approx(found["chip_hours"] * price.low_usd)
-    assert found["wall_usd"] == pytest.approx(found["wall_chip_hours"] * price.list_usd)
-    assert found["wall_usd_low"] == pytest.approx(found["wall_chip_hours"] * price.low_usd)
+    assert found["usd_per_chip_hour"] == price.usd_list
+    assert found["usd"] == pytest.approx(found["chip_hours"] * price.usd_list)
+    assert found["usd_low"] == pytest.approx(found["chip_hours"] * price.usd_low)
+    assert found["wall_usd"] == pytest.approx(found["wall_chip_hours"] * price.usd_list)
+    assert found["wall_usd_low"] == pytest.approx(found["wall_chip_hours"] * price.usd_low)
     assert found["hfu"] == pytest.approx(140 / 312)
     assert found["warnings"] == []
     text = groundup(capsys, *arguments).out
@@ -153,7 +153,7 @@ def test_one_chip(capsys: pytest.CaptureFixture[str]) -> None:
     assert price is not None
     assert price.day is not None
     assert found["price_date"] == price.day.isoformat()
-    assert found["usd_per_chip_hour"] == price.list_usd
+    assert found["usd_per_chip_hour"] == price.usd_list
     assert any("2025-03" in text for text in found["warnings"])
     text = groundup(capsys, "plan", "hardware", "a100").out
     assert "a100 is taken as A100-SXM-80" in text

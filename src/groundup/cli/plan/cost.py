@@ -152,8 +152,8 @@ def cost(
                     {
                         **asdict(one),
                         "total_usd": one.total_usd,
-                        "low_usd": one.low_usd,
-                        "high_usd": one.high_usd,
+                        "usd_low": one.usd_low,
+                        "usd_high": one.usd_high,
                     }
                     for one in costs
                 ],
@@ -203,8 +203,8 @@ def _cost_tables(costs: Sequence[Cost], chip: str, hours: float) -> list[Table]:
                 one.scheme,
                 f"${one.usd_per_chip_hour:.4g}",
                 format_money(one.total_usd),
-                format_money(one.low_usd),
-                format_money(one.high_usd),
+                format_money(one.usd_low),
+                format_money(one.usd_high),
             ]
             for one in costs
         ],

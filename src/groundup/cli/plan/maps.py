@@ -149,8 +149,8 @@ def landscape(
         if warning and warning not in notes:
             notes.append(warning)
         notes.append(
-            f"{price.chip}: list ${price.list_usd:.4g} an hour ({price.list_source}), low "
-            f"${price.low_usd:.4g} ({price.low_source})"
+            f"{price.chip}: list ${price.usd_list:.4g} an hour ({price.list_source}), low "
+            f"${price.usd_low:.4g} ({price.low_source})"
         )
     page = _landscape_page(entries, price, notes, output) if output is not None else None
     if as_json:
@@ -231,8 +231,8 @@ def _entries_table(entries: Sequence[Entry], price: Price | None) -> Table:
             row += _marked(
                 guessed,
                 format_count(again.chip_hours),
-                format_money(again.list_usd),
-                format_money(again.low_usd),
+                format_money(again.usd_list),
+                format_money(again.usd_low),
             )
             row.append(again.how)
         rows.append(row)

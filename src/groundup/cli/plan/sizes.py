@@ -350,7 +350,7 @@ def _priced(chip: Chip, given: float | None, option: str) -> dict[str, Any]:
         )
     return {
         "gpu": chip.id,
-        "usd_per_hour": price.list_usd,
+        "usd_per_hour": price.usd_list,
         "price_source": price.list_source,
         "price_date": None if price.day is None else f"{price.day:%Y-%m-%d}",
         "warning": age_warning(price, date.today()),

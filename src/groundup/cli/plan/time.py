@@ -178,7 +178,7 @@ def _prices(
     price = None if usd_per_hour is not None else catalog_price(chip)
     day = _day(today)
     old = age_warning(price, day) if price else None
-    listed, low = (price.list_usd, price.low_usd) if price else (usd_per_hour, usd_per_hour)
+    listed, low = (price.usd_list, price.usd_low) if price else (usd_per_hour, usd_per_hour)
 
     def bill(rate: float | None, hours: float) -> float | None:
         return None if rate is None else rate * hours
