@@ -143,3 +143,12 @@ def test_users_rows_lie_over_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "hardware.csv").write_text("id,bf16_tflops\nH100-SXM,fast\n")
     with pytest.raises(InputError, match="bf16_tflops is 'fast'"):
         find_chip("h100")
+
+
+def test_a_users_price_below_our_low_one_is_the_low_one_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hardware.csv").write_text("id,usd_per_hour\nH100-SXM,1.50\n")
+    monkeypatch.setenv("GROUNDUP_CATALOG", str(tmp_path))
+    chip = find_chip("h100")
+    assert (chip.usd_per_hour, chip.low_usd_per_hour) == (1.5, 1.5)

@@ -225,6 +225,9 @@ def _chip(row: Row) -> Chip:
     peaks = {name: scaled(f"{name}_tflops", 1e12) for name in PRECISIONS}
     link = scaled("link_gb_per_second_both_directions", 1e9 / 2)
     network = scaled("network_gbit_per_second", 1e9 / 8)
+    usd, usd_low = scaled("usd_per_hour", 1), scaled("low_usd_per_hour", 1)
+    if usd is not None and usd_low is not None:
+        usd_low = min(usd, usd_low)  # a user's row may have only the first of them
     assumed = []
     if link is None:
         assumed.append(f"link: {PCIE_BYTES_PER_SECOND / 1e9:g} GB/s (PCIe 4 x16)")
@@ -243,8 +246,8 @@ def _chip(row: Row) -> Chip:
         node_size=int(row.number("node_chips") or 1),
         network_bytes_per_second=network or ETHERNET_BYTES_PER_SECOND,
         watts=scaled("watts", 1),
-        usd_per_hour=scaled("usd_per_hour", 1),
-        low_usd_per_hour=scaled("low_usd_per_hour", 1),
+        usd_per_hour=usd,
+        low_usd_per_hour=usd_low,
         price_source=row.text("price_source"),
         price_date=row.day("price_date"),
         buy_usd=scaled("buy_usd", 1),
