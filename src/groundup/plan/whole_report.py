@@ -90,12 +90,17 @@ def _summary(plan: Estimate) -> Iterator[list[str]]:
     else:
         yield ["money", "no price is known", "give --usd-per-hour"]
     if plan.footprint is not None:
-        yield ["energy", f"{plan.footprint.energy_kwh:,.4g} kWh", "at full power"]
-        yield ["CO2e", f"{plan.footprint.co2e_kg:,.4g} kg", plan.region]
+        yield ["energy", f"{_round(plan.footprint.energy_kwh)} kWh", "at full power"]
+        yield ["CO2e", f"{_round(plan.footprint.co2e_kg)} kg", plan.region]
     failures = took.failures
     yield ["failures expected", f"{failures.expected:.1f}",
            f"{failures.low:.1f} – {failures.high:.1f}; a checkpoint every "
            f"{format_duration(failures.checkpoint_interval_seconds)}"]  # fmt: skip
+
+
+def _round(value: float) -> str:
+    """Whole from a hundred on, else three digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _laws(plan: Estimate) -> Table:
