@@ -7,11 +7,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from groundup.cli.frame import COMMANDS, group
+from groundup.cli.frame import group
 
 PAGE = Path(__file__).with_name("command-line.md")
 WIDTH = 78  # columns of the help texts: what click takes of a terminal of 80
@@ -61,17 +62,18 @@ def page() -> str:
     root = click.Context(
         group, info_name="groundup", terminal_width=WIDTH, **group.context_settings
     )
-    parts = [HEAD, _part("groundup", root)]
-    for name in COMMANDS:
-        command = group.get_command(root, name)
-        assert command is not None  # its name is from the table
-        context = click.Context(command, parent=root, info_name=name)
-        parts.append(_part(f"groundup {name}", context))
-    return "\n".join(parts)
+    return "\n".join([HEAD, *_parts("groundup", group, root)])
 
 
-def _part(title: str, context: click.Context) -> str:
-    return f"## {title}\n\n```text\n{context.get_help()}\n```\n"
+def _parts(title: str, command: click.Command, context: click.Context) -> Iterator[str]:
+    """The help of a command, then of those below it."""
+    yield f"## {title}\n\n```text\n{context.get_help()}\n```\n"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None  # its name is from the list
+            inner = click.Context(below, parent=context, info_name=name)
+            yield from _parts(f"{title} {name}", below, inner)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ HEAD = """\
 
 <!-- Made by docs/make_project_file.py. Do not edit: change the docstrings and run it again. -->
 
-A project is a folder with a `groundup.yaml`. The file has the eight sections below. Each section
+A project is a folder with a `groundup.yaml`. The file has the nine sections below. Each section
 and each key may be left out, but something must decide size and length of the training: a
 `plan.budget`, or `model.n_layers`, `model.d_model` and `pretrain.steps`. `groundup init DIR` writes
 a file in which every key stands with its meaning.
@@ -92,6 +92,8 @@ def accepts(rule: dict[str, Any]) -> str:
         return ", ".join(f"`{name}`" for name in rule.get("enum", [rule.get("const")]))
     if rule["type"] == "array":
         return f"list of {accepts(rule['items'])}"
+    if rule["type"] == "boolean":
+        return "`yes`, `no`"
     names = {"integer": "whole number", "number": "number", "string": "text", "null": "`null`"}
     name = names[rule["type"]]
     bounds = ["above {exclusiveMinimum:g}"] if "exclusiveMinimum" in rule else []
