@@ -343,6 +343,7 @@ def test_a_batch_below_a_sequence_is_refused() -> None:
             training_time(GPT_22B, 1e9, A100, 64, global_batch_tokens=1000, mfu=mfu)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "chips",
     [[512, 513, 521, 600, 768, 769, 832, 1000, 1021, 1024, 1025], [2048, 2800, 2801, 3000]],
