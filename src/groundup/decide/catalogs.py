@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from functools import cache, wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from groundup.errors import InputError
-from groundup.plan.catalogs import VARIABLE, Row, read_catalog
+from groundup.plan.catalogs import Row, cached, read_catalog
 
 SHIPPED = Path(__file__).parent / "catalog"
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def cached(function: Callable[P, R]) -> Callable[P, R]:
-    """``function``, computed once for its arguments (hashable) and the user's folder of tables."""
-    known: Callable[..., R] = cache(lambda folder, *args, **kwargs: function(*args, **kwargs))
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return known(os.environ.get(VARIABLE), *args, **kwargs)
-
-    return call
 
 
 @cached

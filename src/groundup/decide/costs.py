@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from groundup.decide.catalogs import assumed, cached, lever
+from groundup.decide.catalogs import assumed, lever
 from groundup.decide.config import MOST_TOKENS, DecideConfig
 from groundup.decide.hosting import HOURS_PER_MONTH, Hosting, hosting
 from groundup.decide.ownership import volume_over
@@ -29,6 +29,7 @@ from groundup.decide.scratch import (
     training_rate,
 )
 from groundup.decide.techniques import adapt_technique, buy_technique, own_text
+from groundup.plan.catalogs import cached
 from groundup.plan.limits import require_parameters
 
 ONE_OFF = ("tuning", "training from scratch", "human labels for RLHF")  # lines paid once

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from groundup.decide.catalogs import cached, rows
+from groundup.decide.catalogs import rows
 from groundup.decide.config import LEVELS, SKILLS, DecideConfig
 from groundup.decide.costs import (
     break_even_per_month,
@@ -25,6 +25,7 @@ from groundup.decide.costs import (
 from groundup.decide.scratch import ScratchPlan, affordable
 from groundup.decide.techniques import is_narrow
 from groundup.errors import InputError
+from groundup.plan.catalogs import cached
 from groundup.units import format_count, format_money
 
 OPTIONS = {1: "buy", 2: "adapt", 3: "train"}

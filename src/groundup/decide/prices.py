@@ -18,9 +18,9 @@ import math
 from dataclasses import dataclass, field
 from datetime import date
 
-from groundup.decide.catalogs import cached, lever, rows
+from groundup.decide.catalogs import lever, rows
 from groundup.errors import InputError
-from groundup.plan.catalogs import Row
+from groundup.plan.catalogs import Row, cached
 
 SLIDE_INPUT_TOKENS, SLIDE_OUTPUT_TOKENS, SLIDE_TRAINING_TOKENS = 6e9, 3e9, 6e9
 MOST_TOKENS = 1e20

@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from groundup.decide.catalogs import assumed, cached
+from groundup.decide.catalogs import assumed
 from groundup.errors import InputError
+from groundup.plan.catalogs import cached
 from groundup.plan.hardware import Chip, find_chip
 from groundup.plan.limits import require_parameters, require_tokens
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from groundup.decide.catalogs import cached, rows
+from groundup.decide.catalogs import rows
 from groundup.decide.config import DecideConfig
 from groundup.decide.prices import find_price
+from groundup.plan.catalogs import cached
 from groundup.units import format_count
 
 LADDER = ("prompting", "peft", "full-fine-tuning", "continued-pre-training")

@@ -11,14 +11,19 @@ from __future__ import annotations
 import csv
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import cache, wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from groundup.errors import InputError
 
 SHIPPED = Path(__file__).parent / "catalog"
 VARIABLE = "GROUNDUP_CATALOG"
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -130,3 +135,14 @@ def read_rows(path: Path) -> list[Row]:
             raise InputError("more cells than the header has columns", where=where)
         rows.append(Row({name: cell or "" for name, cell in values.items()}, where))
     return rows
+
+
+def cached(function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, computed once for its arguments (hashable) and the user's folder of tables."""
+    known: Callable[..., R] = cache(lambda folder, *args, **kwargs: function(*args, **kwargs))
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return known(os.environ.get(VARIABLE), *args, **kwargs)
+
+    return call

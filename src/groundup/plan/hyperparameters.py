@@ -9,10 +9,8 @@ Width transfer: Yang et al. 2022 (arXiv:2203.03466, table 8, Adam).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 
 from groundup.errors import InputError
 from groundup.plan import catalogs
@@ -57,7 +55,7 @@ def hyperparameters(params: float, tokens: float, flops: float | None = None) ->
     n, d = require_parameters(params), require_tokens(tokens)
     c = require_flops(TRAINING_FLOPS * n * d if flops is None else flops)
     suggestions = []
-    for row in _rows(os.environ.get(catalogs.VARIABLE)).values():
+    for row in _rows().values():
         batch = _product(row, "batch_tokens", n, d, c)
         suggestions.append(
             Suggestion(
@@ -166,9 +164,9 @@ def mup(width: int, base_width: int, head_dim: int = 64, base_head_dim: int = 64
     return MuP(ratio, 1 / ratio, ratio**-0.5, 1 / ratio, base_head**0.5 / head)
 
 
-@cache
-def _rows(folder: str | None) -> Mapping[str, catalogs.Row]:
-    """The laws by name, read once for each folder of the user's catalogs."""
+@catalogs.cached
+def _rows() -> Mapping[str, catalogs.Row]:
+    """The laws by name."""
     return {row.text("law"): row for row in catalogs.read_catalog("hyperparameters", "law")}
 
 

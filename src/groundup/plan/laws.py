@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 
 from groundup.errors import ConfigError, InputError
 from groundup.plan import catalogs
@@ -296,18 +294,13 @@ def find_law(name: str) -> Law:
     )
 
 
+@catalogs.cached
 def laws() -> Mapping[str, Law]:
     """Every law of the catalog by its id, in the catalog's order.
 
     Raises:
         InputError: the user's own catalog has a row that is no law.
     """
-    return _read_laws(os.environ.get(catalogs.VARIABLE))
-
-
-@cache
-def _read_laws(folder: str | None) -> Mapping[str, Law]:
-    """Read once for each folder of the user's catalogs."""
     return {row.text("law"): _law(row) for row in catalogs.read_catalog("laws", "law")}
 
 

@@ -21,7 +21,6 @@ ASPECT = 115.0  # width over depth: the middle of the LLaMA models above
 SMALL_ASPECT = 64.0  # GPT-2 small: 12 × 768; below `SMALL_PARAMETERS`
 SMALL_PARAMETERS = 1e9
 ASPECT_WEIGHT = 0.05  # a shape twice too wide counts like 5 % too many parameters
-LEAST_PARAMETERS = 1e5
 MOST_WRONG = 0.2  # of the parameters asked for
 
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groundup.errors import InputError
+from groundup.plan.laws import effective_tokens
 from groundup.plan.local.fit import fit_law
 from groundup.plan.local.law import (
     Run,
-    effective_tokens,
     read_runs,
     t_quantile_95,
 )

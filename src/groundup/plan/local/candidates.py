@@ -15,7 +15,8 @@ from typing import Literal
 from groundup.architecture.config import ModelConfig
 from groundup.architecture.counts import parameters, training_flops_per_token
 from groundup.architecture.families import build
-from groundup.plan.local.law import Law, effective_tokens
+from groundup.plan.laws import effective_tokens
+from groundup.plan.local.law import Law
 from groundup.plan.local.machine import Machine
 from groundup.plan.local.pace import StepTimes, Work, cadence, near_measured, step_times
 from groundup.plan.local.peak import USABLE, MemoryParts, peak_memory

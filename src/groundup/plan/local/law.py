@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from groundup.errors import InputError
-from groundup.plan.laws import effective_tokens as effective_tokens  # local's callers have it here
+from groundup.plan.laws import effective_tokens
 from groundup.plan.loss_surface import LossSurface
 
 SMALL_SCALE_RUNS = Path(__file__).parents[1] / "catalog" / "small_scale_runs.csv"
