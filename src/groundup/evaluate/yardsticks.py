@@ -11,7 +11,6 @@ The token n-gram model and the untrained network, the other two, are models like
 from __future__ import annotations
 
 import lzma
-import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -60,8 +59,3 @@ def text_of(dataset: TokenDataset, tokenizer: Tokenizer) -> Iterator[bytes]:
     for start in range(0, dataset.n_tokens, SPELT_AT_ONCE):
         part = dataset.tokens[start : start + SPELT_AT_ONCE].tolist()
         yield b"".join(map(tokenizer.token_bytes, part))
-
-
-def bits_of_uniform_tokens(vocab_size: int, n_tokens: int, n_bytes: int) -> float:
-    """Bits per byte when every token is equally likely: what a network starts from."""
-    return math.log2(vocab_size) * n_tokens / n_bytes
