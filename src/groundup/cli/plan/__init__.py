@@ -13,9 +13,9 @@ COMMANDS = {
     ),
     "estimate": ("groundup.cli.plan.estimate:estimate", "What a model, or a budget, comes to."),
     "frontier": ("groundup.cli.plan.laws:frontier", "Parameters, tokens and FLOPs by every law."),
-    "size": ("groundup.cli.plan.laws:size", "The size for your data, or for a latency."),
+    "size": ("groundup.cli.plan.sizes:size", "The size for your data, or for a latency."),
     "inference-optimal": (
-        "groundup.cli.plan.laws:inference_optimal",
+        "groundup.cli.plan.sizes:inference_optimal",
         "The size whose training and use together cost least.",
     ),
     "smaller-longer": (
@@ -38,7 +38,7 @@ COMMANDS = {
     "time": ("groundup.cli.plan.time:time", "Days, chip-hours and money of a run."),
     "hardware": ("groundup.cli.plan.time:hardware", "The chips that are known."),
     "cost": ("groundup.cli.plan.cost:cost", "Money of chip-hours: rented, committed or owned."),
-    "carbon": ("groundup.cli.plan.cost:carbon", "Energy and CO2e of chip-hours by region."),
+    "carbon": ("groundup.cli.plan.carbon:carbon", "Energy and CO2e of chip-hours by region."),
     "heatmap": ("groundup.cli.plan.maps:heatmap", "The map of under- and over-training."),
     "landscape": ("groundup.cli.plan.maps:landscape", "Compute and cost of known models."),
 }

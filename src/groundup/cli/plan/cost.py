@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundup.cli.options import MONEY, SHARE, json_option
-from groundup.cli.plan.carbon import carbon as carbon  # its neighbour in the table of commands
 from groundup.cli.plan.quantities import (
     DAY,
     chip_hours_options,

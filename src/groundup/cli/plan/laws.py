@@ -10,8 +10,6 @@ from typing import Any
 import click
 
 from groundup.cli.options import COUNT, FLOPS, json_option
-from groundup.cli.plan.sizes import inference_optimal as inference_optimal  # named by the table of
-from groundup.cli.plan.sizes import size as size  # commands as part of this module
 
 
 @click.command()
