@@ -35,7 +35,21 @@ FLOORS = (
     {"train"},
     {"evaluate", "tune"},
     {"align"},
-    {"project", "stages", "stages_training", "stages_measure", "search", "report", "serve", "api"},
+    {
+        "project",
+        "stages",
+        "stages_work",
+        "stages_data",
+        "stages_plan",
+        "stages_pretrain",
+        "stages_results",
+        "stages_training",
+        "stages_measure",
+        "search",
+        "report",
+        "serve",
+        "api",
+    },
     {"cli", "__main__"},
 )
 # Neighbours on one floor that may use each other, each by name; floor 0 is one room.
@@ -43,11 +57,25 @@ NEIGHBOURS = {
     ("track", "artifacts"),  # a run's record is sealed like a manifest
     ("charts", "tables"),  # numbers are written one way
     ("stages", "project"),
-    ("stages", "report"),  # the last stage writes it
-    ("stages", "stages_training"),  # its half that needs torch
+    ("stages", "stages_work"),  # the graph names every stage
+    ("stages", "stages_data"),
+    ("stages", "stages_plan"),
+    ("stages", "stages_pretrain"),
+    ("stages", "stages_results"),
+    ("stages_work", "project"),
+    ("stages_data", "stages_work"),
+    ("stages_plan", "stages_work"),
+    ("stages_plan", "project"),
+    ("stages_pretrain", "stages_work"),
+    ("stages_pretrain", "stages_training"),  # its half that needs torch
+    ("stages_results", "stages_work"),
+    ("stages_results", "stages_training"),
+    ("stages_results", "report"),  # the last stage writes it
     ("stages_training", "project"),
     ("stages_measure", "project"),  # `plan --measure`, after the graph
     ("stages_measure", "stages"),
+    ("stages_measure", "stages_plan"),
+    ("stages_measure", "stages_work"),
     ("api", "project"),
     ("api", "stages"),
     ("__main__", "cli"),

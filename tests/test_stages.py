@@ -13,6 +13,8 @@ from groundup.artifacts import Artifact, is_sealed, seal
 from groundup.errors import ConfigError, Interrupted
 from groundup.files import write_json
 from groundup.project import Project
+from groundup.stages_pretrain import at_prices
+from groundup.stages_work import Work
 
 
 def test_a_misspelt_stage_is_not_called_finished(tmp_path: Path) -> None:
@@ -27,10 +29,10 @@ def test_a_misspelt_stage_is_not_called_finished(tmp_path: Path) -> None:
 def test_an_interrupted_training_is_said_and_is_the_status(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def done(work: stages.Work) -> tuple[Artifact, bool]:
+    def done(work: Work) -> tuple[Artifact, bool]:
         return Artifact(tmp_path, {}), True
 
-    def stop(work: stages.Work) -> tuple[Artifact, bool]:
+    def stop(work: Work) -> tuple[Artifact, bool]:
         raise Interrupted("stopped after step 3 of 9", where="runs/a", fix="give it again")
 
     monkeypatch.setattr(stages, "STAGES", {**dict.fromkeys(stages.STAGES, done), "pretrain": stop})
@@ -61,7 +63,7 @@ def test_a_new_price_is_the_price_of_the_finished_run_too(tmp_path: Path) -> Non
         if "cost_usd" in changed:
             cost = changed["cost_usd"]
             plan["band"] = {"loss": band["loss"], **({"cost_usd": [cost, cost]} if cost else {})}
-        return stages.at_prices(run, plan)
+        return at_prices(run, plan)
 
     assert at() is run
     # the same machine at 5 dollars and 0.3 kW an hour; the plan now says 3 hours

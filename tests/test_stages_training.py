@@ -1,4 +1,4 @@
-"""What `stages` and `stages_training` decide themselves, without a run."""
+"""What the stages and `stages_training` decide themselves, without a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from groundup import stages_training
 from groundup.errors import InputError
 from groundup.evaluate.config import EvaluateConfig
-from groundup.stages import training_split
+from groundup.stages_plan import training_split
 from groundup.tokenizer.load import load_tokenizer
 from groundup.tokens.dataset import TokenDataset
 from groundup.tokens.pack import pack

@@ -19,7 +19,9 @@ from groundup.plan.local.machine import read_machine
 from groundup.plan.local.pace import measured_step
 from groundup.plan.local.unmeasured import check_size
 from groundup.project import Project
-from groundup.stages import STAGES, TIMED, Work, needed, open_settings, plan_job, training_split
+from groundup.stages import STAGES, needed
+from groundup.stages_plan import TIMED, open_settings, plan_job, training_split
+from groundup.stages_work import Work
 
 SET_UP = ("device", "precision", "float32_matmul_precision", "attention", "n_threads")
 

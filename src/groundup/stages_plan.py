@@ -1,0 +1,218 @@
+"""The stages ``machine`` and ``plan``, and what the planner is told of project and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groundup.artifacts import Artifact, environment
+from groundup.errors import InputError
+from groundup.files import write_json
+from groundup.progress import say
+from groundup.stages_work import VERSIONS, Work
+from groundup.train.config import SAMPLE_TOKENS, Settings, settle, unsettled
+from groundup.units import format_duration
+
+if TYPE_CHECKING:
+    from groundup.plan.local.candidates import Corpus as TrainingSplit
+    from groundup.plan.local.candidates import Job
+    from groundup.project import Project
+    from groundup.train.config import PretrainConfig
+
+
+def machine(work: Work) -> tuple[Artifact, bool]:
+    """Measure what this machine can do at the sizes that are in question.
+
+    Once a plan is made its machine stays, even where the project is moved to another one: what was
+    decided before step 0 is not decided again.
+    """
+    made = work.store.read(plan_path(work))
+    if made is not None:
+        used = work.store.read(work.store.root / "machine" / made.json("plan.json")["machine"])
+        if used is not None:
+            return used, False
+    settings, job, corpus = open_settings(work), plan_job(work), training_split(work)
+    budget = work.project.plan.budget
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        from groundup.train.measure import measure_machine
+
+        found = measure_machine(settings, job, corpus, budget, work.store.root)
+        write_json(folder / "machine.json", found)
+        return {"matmul_flops_per_second": found["matmul_flops_per_second"]}
+
+    chooses: dict[str, Any] = {"corpus": asdict(corpus), "budget": budget}
+    if len(job.sizes()) == 1:  # nothing chooses which sizes are measured
+        chooses = {}
+        job = replace(
+            job, steps=None, evaluate_every=None, checkpoint_every=None, sample_every=None
+        )
+    config = {
+        "settings": {name: settings[name] for name in TIMED},
+        "job": asdict(job),
+        **chooses,
+        "environment": {key: value for key, value in environment().items() if key != "groundup"},
+    }
+    return work.build("machine", config=config, make=make)
+
+
+def plan(work: Work) -> tuple[Artifact, bool]:
+    """Choose what the project file leaves open, and predict the run."""
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        from groundup.plan.local.choose import make_plan
+        from groundup.plan.local.machine import read_machine
+
+        measured = read_machine(work.done["machine"].json("machine.json"))
+        job = plan_job(work)
+        made = make_plan(work.project.plan, job, measured, training_split(work))
+        settings = settle(
+            pretrain_section(work.project),
+            made.choice,
+            context_length=job.context_length,
+            seed=work.project.project.seed,
+        )
+        mixture = mixture_of(work, settings)
+        chosen = {
+            **made.to_dict(),
+            **({"mixture": mixture} if mixture else {}),
+            "model": job.build(made.choice["n_layers"], made.choice["d_model"]).to_dict(),
+            "settings": settings.to_dict(),
+            "machine": work.done["machine"].path.name,
+        }
+        write_json(folder / "plan.json", chosen)
+        choice = made.choice
+        bits = made.predicted["bits_per_byte"]
+        say(
+            f"plan: {choice['n_layers']} layers × {choice['d_model']}, {choice['steps']} steps, "
+            f"{settings.precision} on {measured.device_name}; predicts "
+            f"{format_duration(made.predicted['duration_seconds'] or 0)}"
+            + (f", {bits:.2f} bits per byte" if bits is not None else "")
+        )
+        for warning in mixture["warnings"] if mixture else ():
+            say(f"plan: warning: {warning}")
+        return {}
+
+    return work.build("plan", config=plan_config(work), inputs=["tokens"], make=make)
+
+
+def mixture_of(work: Work, settings: Settings) -> dict[str, Any] | None:
+    """How often the run sees each source, and what is to be said of it; None for one pass.
+
+    Raises:
+        ConfigError: epochs or caps of `data.mixture` cannot hold in a run of this length.
+    """
+    from groundup.tokens.dataset import TokenDataset
+    from groundup.tokens.repeats import worth
+    from groundup.tokens.run_mixture import run_mixture
+
+    dataset = TokenDataset(work.done["tokens"].path, "train")
+    if dataset.mixture is None and dataset.mixture_config.max_epochs is None:
+        return None
+    n_samples = settings.steps * settings.batch_size
+    found = run_mixture(dataset, settings.context_length, n_samples)
+    return {**found.to_dict(), "warnings": list(worth(found).warnings)}
+
+
+def plan_config(work: Work) -> dict[str, Any]:
+    """What the plan depends on beside the tokens and the machine."""
+    sections = {name: getattr(work.project, name) for name in ("plan", "model", "pretrain")}
+    return {
+        **{name: section.model_dump(mode="json") for name, section in sections.items()},
+        "seed": work.project.project.seed,
+    }
+
+
+def plan_path(work: Work) -> Path:
+    """Where the plan is, or would be: it does not depend on the machine."""
+    return work.store.path(
+        "plan",
+        work.project.project.name,
+        version=VERSIONS["plan"],
+        config=plan_config(work),
+        inputs=work.hashes(["tokens"]),
+    )
+
+
+def open_settings(work: Work) -> dict[str, Any]:
+    """The training settings as far as the project file has them."""
+    return unsettled(
+        pretrain_section(work.project),
+        context_length=work.project.model.context_length,
+        seed=work.project.project.seed,
+    )
+
+
+def pretrain_section(project: Project) -> PretrainConfig:
+    """The section ``pretrain``, its teacher's folder looked for from the project's.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    section = project.pretrain
+    if section.objective.teacher is None:
+        return section
+    folder = (project.folder / section.objective.teacher).resolve()
+    if not folder.is_dir():
+        raise InputError(
+            "there is no such folder",
+            where=f"pretrain.objective.teacher: {folder}",
+            fix="name an exported or imported model, or a checkpoint",
+        )
+    objective = section.objective.model_copy(update={"teacher": str(folder)})
+    return section.model_copy(update={"objective": objective})
+
+
+def plan_job(work: Work) -> Job:
+    """What is to be trained, for the planner."""
+    from groundup.plan.local.candidates import Job
+
+    objective = work.project.pretrain.objective
+    fields = {
+        **work.project.model.model_dump(),
+        **work.project.pretrain.model_dump(),
+        "objective": objective.kind,
+        "sentence": objective.sentence != "none",
+        "vocab_size": work.done["tokens"].json("index.json")["vocab_size"],
+        "sample_tokens": SAMPLE_TOKENS,
+    }
+    return Job(**{name: fields[name] for name in Job.__dataclass_fields__})
+
+
+def training_split(work: Work) -> TrainingSplit:
+    """Sizes of the packed training split, for the planner.
+
+    Raises:
+        InputError: it is shorter than one window, or a split to measure on has no text.
+    """
+    from groundup.plan.local.candidates import Corpus as TrainingSplit
+
+    splits = work.done["tokens"].json("index.json")["splits"]
+    for split in dict.fromkeys(["validation", work.project.evaluate.split]):
+        if splits[split]["n_bytes"] == 0:
+            raise InputError(
+                f"the {split} split has no text, so nothing could be measured on it",
+                where="data.input",
+                fix="add documents with text: each is put whole into one split",
+            )
+    counts, validation = splits["train"], splits["validation"]
+    context_length = work.project.model.context_length
+    if counts["n_tokens"] <= context_length:
+        raise InputError(
+            f"the training split has {counts['n_tokens']:,} tokens, fewer than one window of "
+            f"{context_length:,} and its target",
+            where="model.context_length",
+            fix="give more text, or a shorter model.context_length",
+        )
+    scored = validation["n_tokens"] - validation["n_documents"]  # separators are given
+    return TrainingSplit(
+        n_tokens=counts["n_tokens"],
+        n_bytes=counts["n_bytes"],
+        validation_bytes_per_token=validation["n_bytes"] / scored if scored else None,
+    )
+
+
+# Of the settings that are not in the job, those that a step's time and memory depend on.
+TIMED = ("device", "precision", "attention", "n_threads")
