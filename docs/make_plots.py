@@ -1,4 +1,4 @@
-"""Draw the pictures of the pages: charts of the pages that the commands write, by a real browser.
+"""Draw the pictures of the pages by a real browser: commands' charts, and the schedules.
 
     python docs/make_plots.py [NAME]...
 
@@ -15,8 +15,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from groundup.charts import Series, line_chart
+from groundup.charts.figure import STYLE, script
 from groundup.cli.frame import run
+from groundup.train.config import CHOSEN, PretrainConfig, settle
+from groundup.train.schedules import learning_rate_ratio
 
 HERE = Path(__file__).parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -24,6 +29,19 @@ WIDTH = 1200  # pixels
 DAY = "2026-11-21"
 PLAN = ["plan", "estimate", "--usd", "500k", "--gpu", "h100", "--n", "256", "--date", DAY]
 ANSWERS = str(HERE.parent / "examples/decide/answers.yaml")
+
+# What each schedule is shown with.
+SCHEDULES = "schedules"
+SHOWN: tuple[dict[str, Any], ...] = (
+    {"schedule": "wsd", "warmup_steps": 100, "decay_fraction": 0.3},
+    {"schedule": "cosine", "warmup_steps": 100, "min_lr_ratio": 0.1},
+    {"schedule": "linear", "warmup_steps": 100, "decay_steps": 700},
+    {"schedule": "opt", "warmup_steps": 10},
+    {"schedule": "inverse_sqrt", "warmup_steps": 100},
+    {"schedule": "exponential", "warmup_steps": 100, "lr_half_life": 200},
+    {"schedule": "step", "warmup_steps": 100, "lr_step_every": 300, "lr_step_factor": 0.4},
+    {"schedule": "constant", "warmup_steps": 100},
+)
 
 # name of the picture → (command, the page it writes, which of its charts)
 PICTURES: dict[str, tuple[list[str], str, tuple[int, ...]]] = {
@@ -41,15 +59,47 @@ PICTURES: dict[str, tuple[list[str], str, tuple[int, ...]]] = {
 
 def draw(name: str) -> None:
     """Write one picture beside the pages."""
-    command, page, charts = PICTURES[name]
     with tempfile.TemporaryDirectory() as folder:
-        if run([*command, "--output", folder, "--json"]):
-            raise SystemExit(f"groundup {' '.join(command)} failed")
         bare = Path(folder) / "bare.html"
-        bare.write_text(_only(charts, (Path(folder) / page).read_text(encoding="utf-8")))
+        bare.write_text(schedules() if name == SCHEDULES else charts_of(name, Path(folder)))
         height = re.search(r"<title>(\d+)</title>", _browse(bare, "--dump-dom"))
         assert height is not None  # _only's script put it there
         _browse(bare, f"--screenshot={HERE / name}.png", height=int(height[1]))
+
+
+def charts_of(name: str, folder: Path) -> str:
+    """A page of some of the charts that a command writes."""
+    command, page, charts = PICTURES[name]
+    if run([*command, "--output", str(folder), "--json"]):
+        raise SystemExit(f"groundup {' '.join(command)} failed")
+    return _only(charts, (folder / page).read_text(encoding="utf-8"))
+
+
+def schedules() -> str:
+    """A page with a chart of each schedule, of a run of 1,000 steps."""
+    figures = [
+        line_chart(
+            f"schedule: {config['schedule']}",
+            [Series("", range(1000), _ratios(**config), in_legend=False)],
+            "step",
+            "share of the peak",
+            from_zero=True,
+            height=220,
+        )
+        for config in SHOWN
+    ]
+    colours = ":root { --ink: #222; --line: #ccc; --grid: #e4e4e4 }"
+    style = f"{colours} body {{ font: 15px sans-serif; color: var(--ink) }} {STYLE}"
+    head = f"<!doctype html><html><head><meta charset='utf-8'><style>{style}</style>{script()}"
+    columns = "body { grid-template-columns: 1fr 1fr }"
+    page = f"{head}</head><body>{''.join(figures)}</body></html>"
+    return _only(range(len(figures)), page).replace("</style>", f" {columns}</style>", 1)
+
+
+def _ratios(**config: Any) -> list[float]:
+    choice = {**dict.fromkeys(CHOSEN, 1), "steps": 1000}
+    settings = settle(PretrainConfig(**config), choice, context_length=1, seed=0)
+    return [learning_rate_ratio(settings, step) for step in range(settings.steps)]
 
 
 def _only(charts: Sequence[int], html: str) -> str:
@@ -94,5 +144,5 @@ def _browse(page: Path, *options: str, height: int = 1000) -> str:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or PICTURES:
+    for name in sys.argv[1:] or [*PICTURES, SCHEDULES]:
         draw(name)

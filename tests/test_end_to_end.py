@@ -149,7 +149,7 @@ def test_another_learning_rate_trains_again_and_measures_no_machine(copy_of: Pat
 
 def test_how_often_a_run_is_looked_at_and_kept_trains_nothing_again(copy_of: Path) -> None:
     changed = (
-        "pretrain.keep_checkpoints=1",
+        "pretrain.keep_last=1",
         "pretrain.sample_every=7",
         "pretrain.evaluate_every=9",
     )

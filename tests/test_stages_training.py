@@ -14,6 +14,8 @@ import torch
 from groundup import stages_training
 from groundup.errors import InputError
 from groundup.evaluate.config import EvaluateConfig
+from groundup.project import Project
+from groundup.stages_identity import RunToTrain
 from groundup.stages_plan import training_split
 from groundup.tokenizer.load import load_tokenizer
 from groundup.tokens.dataset import TokenDataset
@@ -102,21 +104,15 @@ def test_the_validation_at_the_end_of_training_keeps_to_the_bound_of_evaluation(
         return SimpleNamespace(nats_per_token=1.0, bits_per_byte=1.0)
 
     monkeypatch.setattr(stages_training, "bits_per_byte", score)
-    monkeypatch.setattr(stages_training, "machine_rate", lambda *_: None)
-    machine = SimpleNamespace(matmul_flops_per_second=1.0)
-    monkeypatch.setattr(stages_training, "read_machine", lambda _: machine)
-    records = {"plan.json": {"predicted": {}, "band": {}}, "machine.json": {}}
     done: Any = {
-        name: SimpleNamespace(path=path, json=records.get)
-        for name, path in (
-            ("plan", tmp_path), ("machine", tmp_path), ("tokenizer", folder),
-            ("tokens", tmp_path / "tokens"),
-        )
-    }  # fmt: skip
-    project: Any = SimpleNamespace(
-        plan=None, project=SimpleNamespace(name="p"), evaluate=EvaluateConfig(max_bytes=most)
+        name: SimpleNamespace(path=path, content_hash="0")
+        for name, path in (("tokenizer", folder), ("tokens", tmp_path / "tokens"))
+    }
+    project = Project(evaluate=EvaluateConfig(max_bytes=most))
+    run = RunToTrain(tmp_path / "run", {"model": {}}, SETTINGS, ("0",))
+    job = stages_training.run_job(
+        project, done, run, stages_training.Forecast({}, 1.0, lambda _: {})
     )
-    job = stages_training.run_job(project, done, {}, SETTINGS)
     job.evaluate_whole(None, nullcontext)
     (n_bytes,) = scored
     assert n_bytes == sum(map(len, validation)) if most is None else 0 < n_bytes <= most

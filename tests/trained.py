@@ -14,6 +14,7 @@ from groundup.model.transformer import Transformer
 from groundup.tokenizer.config import TokenizerConfig
 from groundup.tokenizer.train import train_tokenizer
 from groundup.train.checkpoint import save_checkpoint
+from groundup.train.retention import Retention
 from groundup.train.start import new_state
 from tests.train.small import SETTINGS
 
@@ -46,7 +47,7 @@ def add_run(folder: Path, tokenizer_hash: str, steps: tuple[int, ...] = (4, 8)) 
         state = new_state(CONFIG, settings)
         state.step = step
         fingerprint = {"model": CONFIG.to_dict(), "tokenizer_hash": tokenizer_hash}
-        save_checkpoint(run / "checkpoints", state, fingerprint, keep=5)
+        save_checkpoint(run / "checkpoints", state, fingerprint, keep=Retention(5))
     write_json(run / "run.json", seal({"status": "running"}))
     return run
 

@@ -1,19 +1,19 @@
 """The Python side of the command line: `run` a project, `load_model`, `load_tokenizer`.
 
-A path may be anything groundup wrote: an exported model, an artifact, a checkpoint, a run or a
-project. A project stands for its latest finished export, and before there is one for the newest
-whole checkpoint of its latest run.
+A path may be anything groundup wrote (`groundup.find`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundup.artifacts import MANIFEST, Store, require_whole
 from groundup.errors import InputError
-from groundup.files import hash_file, read_json
+from groundup.find import ARTIFACTS, RUNS, is_exported, is_tokenizer, modified, newest_checkpoint
+from groundup.find import find_model as find_model
+from groundup.find import find_tokenizer as find_tokenizer
+from groundup.find import is_checkpoint as is_checkpoint
 from groundup.progress import say
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from groundup.project import Project
     from groundup.stages import RunResult
     from groundup.tokenizer.load import Tokenizer
-
-ARTIFACTS, RUNS = "artifacts", "runs"  # folders of a project
 
 
 def run(project: Project, until: str | None = None) -> RunResult:
@@ -94,32 +92,6 @@ def special_ids(model: Path) -> dict[str, Any]:
     return special_ids_of_checkpoint(model, load(tokenizer) if tokenizer is not None else None)
 
 
-def find_model(path: Path) -> Path:
-    """The folder of an exported model or checkpoint that ``path`` stands for.
-
-    Raises:
-        InputError: there is none.
-    """
-    if not path.exists():
-        raise InputError("there is no such folder", where=str(path))
-    for folder in _candidates(path):
-        if is_exported(folder) or is_checkpoint(folder):
-            return folder
-    raise InputError(
-        "there is no model here",
-        where=str(path),
-        fix=f"`groundup run {path}` trains one; or name an exported model, a run or a checkpoint",
-    )
-
-
-def find_tokenizer(model: Path) -> Path | None:
-    """The folder of the tokenizer that the exported model or checkpoint ``model`` was trained with.
-
-    None where it has none, as models for others may.
-    """
-    return _with_tokenizer(model) or _tokenizer_of_checkpoint(model)
-
-
 def find_project_model(project: Project) -> Path:
     """The folder of the model that a project file leads to.
 
@@ -142,10 +114,10 @@ def find_project_model(project: Project) -> Path:
             if artifact.manifest["inputs"].get("pretrain") == trained.content_hash:
                 return artifact.path
         return find_model(trained.path)
-    runs = sorted((project.folder / RUNS).glob("*/run.json"), key=_modified, reverse=True)
+    runs = sorted((project.folder / RUNS).glob("*/run.json"), key=modified, reverse=True)
     runs = [run for run in runs if run.parent.name.rpartition("-")[0] == name]
     newest = [artifact.path for artifact in reversed(exports)]
-    newest += [folder for run in runs for folder in _newest_checkpoint(run.parent)]
+    newest += [folder for run in runs for folder in newest_checkpoint(run.parent)]
     for folder in newest:
         say(f"no finished model of exactly this project file; using the newest, {folder}")
         return folder
@@ -155,68 +127,3 @@ def find_project_model(project: Project) -> Path:
         fix=f"`groundup run {project.folder}` trains one; or name another file with --config, "
         "or a model with --model",
     )
-
-
-def _candidates(path: Path) -> Iterator[Path]:
-    """Folders that may hold the model of ``path``, best first."""
-    yield path
-    if (path / MANIFEST).is_file():  # an artifact may keep its model one level down
-        yield from sorted(child for child in path.iterdir() if child.is_dir())
-    if (path / "checkpoints").is_dir():
-        yield from _newest_checkpoint(path)
-    if (path / ARTIFACTS).is_dir() or (path / RUNS).is_dir():
-        latest = Store(path / ARTIFACTS).latest("export")
-        if latest is not None:
-            yield from _candidates(latest.path)
-        for run_folder in sorted((path / RUNS).glob("*/run.json"), key=_modified, reverse=True):
-            yield from _newest_checkpoint(run_folder.parent)
-
-
-def _newest_checkpoint(run_folder: Path) -> Iterator[Path]:
-    from groundup.track.run import newest_good_checkpoint
-
-    newest = newest_good_checkpoint(run_folder / "checkpoints")
-    if newest is not None:
-        yield newest
-
-
-def _modified(path: Path) -> int:
-    return path.stat().st_mtime_ns
-
-
-def is_exported(folder: Path) -> bool:
-    """Whether ``folder`` holds a model in the form of `groundup export` or of ``transformers``.
-
-    One in pickles counts too: `load_exported` says why it is not opened.
-    """
-    return (folder / "config.json").is_file() and any(
-        path.suffix in (".safetensors", ".bin", ".pt", ".pth") for path in folder.iterdir()
-    )
-
-
-def is_checkpoint(folder: Path) -> bool:
-    """Whether ``folder`` is one checkpoint of a run."""
-    return (folder / "state.json").is_file() and any(folder.glob("model-*.safetensors"))
-
-
-def is_tokenizer(folder: Path) -> bool:
-    """Whether ``folder`` holds a tokenizer."""
-    return (folder / "tokenizer.json").is_file()
-
-
-def _with_tokenizer(folder: Path) -> Path | None:
-    return folder if is_tokenizer(folder) else None
-
-
-def _tokenizer_of_checkpoint(checkpoint: Path) -> Path | None:
-    """The project's tokenizer whose hash stands in the checkpoint's fingerprint."""
-    state = checkpoint / "state.json"
-    if not state.is_file():
-        return None
-    fingerprint = str(read_json(state).get("fingerprint"))
-    for folder in checkpoint.resolve().parents[:4]:  # <project>/runs/<run>/checkpoints/<step>
-        for artifact in Store(folder / ARTIFACTS).all() if (folder / ARTIFACTS).is_dir() else ():
-            tokenizer = artifact.path / "tokenizer.json"
-            if artifact.kind == "tokenizer" and hash_file(tokenizer) in fingerprint:
-                return artifact.path
-    return None

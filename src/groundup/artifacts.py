@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from groundup.units import format_bytes
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
+CHECKPOINT = re.compile(r"step-\d+")  # a folder whose name says which of a run's it is
 SAID_FROM_BYTES = 10**9  # about a second of hashing
 
 
@@ -174,22 +176,26 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
         if path.suffix == ".safetensors":
             entry["tensors"] = dict(hash_tensors(path))
         files[path.relative_to(folder).as_posix()] = entry
+    with storage_errors(folder):
+        (folder / MANIFEST).write_text(manifest_text(content, files), encoding="utf-8")
+
+
+def manifest_text(content: Mapping[str, Any], files: Mapping[str, Any]) -> str:
+    """A manifest, sealed; ``files`` is name → ``bytes``, ``sha256`` and what else is known."""
     manifest = {
         "format_version": FORMAT_VERSION,
         "code_version": groundup.__version__,
         **content,
         "files": files,
     }
-    text = json.dumps(seal(manifest), indent=1, ensure_ascii=False, allow_nan=False)
-    with storage_errors(folder):
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return json.dumps(seal(manifest), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_artifact(path: Path) -> Artifact:
     """Read a folder's manifest and check the manifest's own hash.
 
     Raises:
-        CorruptError: the manifest is missing, damaged or of a later format.
+        CorruptError: the manifest is missing, damaged, of a later format or of another step.
     """
     try:
         manifest = read_json(path / MANIFEST)
@@ -203,6 +209,9 @@ def read_artifact(path: Path) -> Artifact:
             where=str(path),
             fix="use the version of groundup that wrote it (manifest: code_version)",
         )
+    name = str(manifest.get("name"))
+    if CHECKPOINT.fullmatch(path.name) and CHECKPOINT.fullmatch(name) and path.name != name:
+        raise CorruptError(f"these are the files of {name}", where=str(path))
     return Artifact(path, manifest)
 
 

@@ -2,6 +2,7 @@
 
     GroundupError             ours, exit code 1
     ├── Interrupted           asked to stop, and saved, exit code 130
+    ├── RankFailedError       another process of the run failed, exit code 75
     └── UserError             the user's to mend, exit code 2
         ├── ConfigError       the project file or an override
         ├── InputError        text, tokenizer or model given to us
@@ -45,6 +46,16 @@ class Interrupted(GroundupError):
     """A stop was asked for (Ctrl-C, SIGTERM); what was done is saved."""
 
     code = 130
+
+
+class RankFailedError(GroundupError):
+    """Another process of the run is dead, hung or out of reach; the last checkpoint is whole.
+
+    Neither the user's mistake nor ours: 75 is EX_TEMPFAIL of sysexits.h, "try again later". Any
+    code but 0 makes torchrun restart all ranks; a job script can tell this one from real errors.
+    """
+
+    code = 75
 
 
 class UserError(GroundupError):

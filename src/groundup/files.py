@@ -7,6 +7,7 @@ rename, fsync the folder. A process killed at any instruction leaves the old fil
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -109,6 +110,28 @@ def fsync_folder(folder: Path) -> None:
 def fsync_file(path: Path) -> None:
     """Make the content of ``path`` survive a power loss."""
     fsync_folder(path)  # the same call: a descriptor and an fsync
+
+
+RENAME_EXCHANGE = 2  # linux/fs.h
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap two names, of files or folders: at every instant both are there.
+
+    Where the system or the disk cannot (NFS, macOS), ``other`` is not there for a moment.
+    """
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        done = False
+    else:
+        here = -100  # AT_FDCWD
+        done = renameat2(here, os.fsencode(one), here, os.fsencode(other), RENAME_EXCHANGE) == 0
+    if not done:
+        aside = one.with_name(f"{TEMPORARY}{other.name}-aside")
+        os.rename(other, aside)
+        os.rename(one, other)
+        os.rename(aside, one)
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +27,11 @@ PLAIN_LINE_SECONDS = 10.0  # between two lines where there is no terminal
 def say(text: str) -> None:
     """Print one line for people (standard error)."""
     Listener(sys.stderr).write(text + "\n")
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for all: of several that torchrun started, the first."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class Listener(io.TextIOBase):
@@ -80,6 +86,8 @@ class Progress:
     def advance(self, amount: float, note: str = "") -> None:
         """Count ``amount`` more work; ``note`` is shown beside it (loss, rate, …)."""
         self.done += amount
+        if not is_first_process():
+            return
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self.done, note=note)
         elif time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
@@ -88,6 +96,8 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
+        if not is_first_process():
+            return
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
@@ -109,7 +119,7 @@ def progress(title: str, total: float, unit: str, done: float = 0) -> Iterator[P
     """Show a `Progress` while the block runs."""
     job = Progress(title, total, unit, done)
     stream = Listener(sys.stderr)
-    if not stream.isatty():
+    if not (stream.isatty() and is_first_process()):
         yield job
         return
     from rich.console import Console
@@ -123,7 +133,9 @@ def progress(title: str, total: float, unit: str, done: float = 0) -> Iterator[P
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(compact=True),
     )
-    with RichProgress(*columns, console=Console(file=cast(TextIO, stream)), transient=True) as bar:
+    console = Console(file=cast(TextIO, stream))
+    # Standard output stays what it is: results never go where the bar is.
+    with RichProgress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         job._bar = bar
         job._task = bar.add_task(title, total=total, completed=int(done), note="")
         yield job

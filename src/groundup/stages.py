@@ -11,21 +11,25 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from groundup.artifacts import Artifact, Store
 from groundup.errors import ConfigError, GroundupError, Interrupted
 from groundup.files import LOCK, lock, remove_temporaries
-from groundup.progress import say
+from groundup.progress import is_first_process, say
 from groundup.stages_data import data, tokenizer, tokens
-from groundup.stages_plan import machine, plan, pretrain_section
+from groundup.stages_named import pretrain_section
+from groundup.stages_plan import machine, plan
 from groundup.stages_pretrain import pretrain
 from groundup.stages_results import evaluate, export, report
-from groundup.stages_work import Work
+from groundup.stages_work import Work, on_first_rank, take_leave
 from groundup.train import faults
+from groundup.train.fingerprint import allowed_keys
 from groundup.units import format_duration
 
 if TYPE_CHECKING:
@@ -50,10 +54,16 @@ class RunResult:
     paths: dict[str, Path] = field(default_factory=dict)
 
 
-def run_project(project: Project, until: str | None = None) -> RunResult:
+def run_project(
+    project: Project, until: str | None = None, *, allow: Sequence[str] | None = None
+) -> RunResult:
     """Run every stage that is missing, or those that ``until`` needs.
 
     A stop that is asked for while training is no error: it is saved, said, and the status.
+
+    Args:
+        allow: settings of the newest run that may change while it goes on; None: another value is
+            another run.
 
     Raises:
         ConfigError: there is nothing to plan by, or no stage of the name ``until``.
@@ -61,28 +71,36 @@ def run_project(project: Project, until: str | None = None) -> RunResult:
         UserError: whatever a stage found wrong; finished stages stay finished.
     """
     faults.check()
+    allowed = None if allow is None else allowed_keys(allow)
     stages = needed(until)
     if "plan" in stages:
-        pretrain_section(project)
-        project.plan.require_budget(n_layers=project.model.n_layers, steps=project.pretrain.steps)
+        section = pretrain_section(project)
+        n_layers = project.model.n_layers
+        if section.init_from is not None:
+            n_layers = n_layers or 1  # nobody chooses: it has the model's own
+        project.plan.require_budget(n_layers=n_layers, steps=section.steps)
     result = RunResult()
-    with lock(project.folder / LOCK):
-        work = Work(project, Store(project.folder / "artifacts"))
-        for folder in (work.store.root, *work.store.root.glob("*")):
-            remove_temporaries(folder)  # those in a run are cleared when it is opened
+    with lock(project.folder / LOCK) if is_first_process() else nullcontext():
+        work = Work(project, Store(project.folder / "artifacts"), allow=allowed)
+        if is_first_process():
+            for folder in (work.store.root, *work.store.root.glob("*")):
+                remove_temporaries(folder)  # those in a run are cleared when it is opened
         for name in stages:
             started = time.monotonic()
             try:
-                artifact, built = STAGES[name](work)
+                stage = partial(STAGES[name], work)
+                artifact, built = stage() if name == "pretrain" else on_first_rank(stage)
             except Interrupted as stop:
-                say(str(stop))
+                if is_first_process():
+                    say(str(stop))
                 result.status = "interrupted"
                 break
             work.done[name] = artifact
             result.paths[name] = artifact.path
             (result.built if built else result.skipped).append(name)
-            if built:
+            if built and is_first_process():
                 say(f"{name}: done in {format_duration(time.monotonic() - started)}")
+    take_leave()
     if "report" in work.done:
         result.report = work.done["report"].path / "report.html"
     return result

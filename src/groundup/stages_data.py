@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from groundup.artifacts import Artifact
 from groundup.errors import InputError
-from groundup.files import write_json
+from groundup.files import hash_file, write_json
+from groundup.find import find_model, find_tokenizer, is_tokenizer
 from groundup.stages_work import Work, numbers
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
 SHARDS = "shards"  # in the project: what the data stage made, shard by shard
 
 
@@ -47,12 +50,14 @@ def data(work: Work) -> tuple[Artifact, bool]:
 
 
 def tokenizer(work: Work) -> tuple[Artifact, bool]:
-    """Train the tokenizer on the training split."""
+    """Train the tokenizer on the training split, or take one that is there."""
+    if work.project.tokenizer.taken_from is not None:
+        return taken_tokenizer(work, work.project.folder / work.project.tokenizer.taken_from)
     from groundup.train.noise.special import needed as needed_by
 
     config = work.project.tokenizer.with_special_tokens(needed_by(work.project.pretrain.objective))
     mixture, seed = work.project.data.mixture, work.project.project.seed
-    key = config.model_dump(mode="json")
+    key = config.model_dump(mode="json", exclude={"taken_from"})
     if config.sample_bytes is not None:  # only then these change what is read
         key["drawn"] = {"mixture": mixture.model_dump(mode="json"), "seed": seed}
 
@@ -68,6 +73,35 @@ def tokenizer(work: Work) -> tuple[Artifact, bool]:
         return numbers(summary)
 
     return work.build("tokenizer", config=key, inputs=["data"], make=make)
+
+
+def taken_tokenizer(work: Work, path: Path) -> tuple[Artifact, bool]:
+    """A copy of the tokenizer at ``path``, or of that of the model there.
+
+    Raises:
+        InputError: there is none.
+    """
+    source = path if is_tokenizer(path) else find_tokenizer(find_model(path))
+    if source is None:
+        raise InputError(
+            "there is no tokenizer.json",
+            where=f"tokenizer.taken_from: {path}",
+            fix="name a folder that has one, or a model with its tokenizer",
+        )
+    files = [source / name for name in TOKENIZER_FILES if (source / name).is_file()]
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        from groundup.tokenizer.load import load_tokenizer
+
+        for file in files:
+            shutil.copyfile(file, folder / file.name)
+        made = load_tokenizer(folder)
+        summary = {"vocab_size": made.vocab_size, "hash": made.hash, "kind": made.kind}
+        write_json(folder / "summary.json", summary)
+        return numbers(summary)
+
+    key = {"taken_from": {file.name: hash_file(file) for file in files}}
+    return work.build("tokenizer", config=key, make=make)
 
 
 def tokens(work: Work) -> tuple[Artifact, bool]:

@@ -11,14 +11,20 @@ from groundup.artifacts import Artifact, environment
 from groundup.errors import InputError
 from groundup.files import write_json
 from groundup.progress import say
+from groundup.stages_named import (
+    first_network,
+    hash_weights,
+    pretrain_section,
+    require_its_tokenizer,
+)
 from groundup.stages_work import VERSIONS, Work
-from groundup.train.config import SAMPLE_TOKENS, Settings, settle, unsettled
+from groundup.train.config import SAMPLE_TOKENS, WHO_IS_TOLD, Settings, settle, unsettled
+from groundup.train.ramps import samples_before
 from groundup.units import format_duration
 
 if TYPE_CHECKING:
     from groundup.plan.local.candidates import Corpus as TrainingSplit
     from groundup.plan.local.candidates import Job
-    from groundup.project import Project
     from groundup.train.config import PretrainConfig
 
 
@@ -34,6 +40,7 @@ def machine(work: Work) -> tuple[Artifact, bool]:
         if used is not None:
             return used, False
     settings, job, corpus = open_settings(work), plan_job(work), training_split(work)
+    settings["init_from"] = None  # a step takes as long whatever the weights are
     budget = work.project.plan.budget
 
     def make(folder: Path) -> Mapping[str, Any]:
@@ -60,6 +67,7 @@ def machine(work: Work) -> tuple[Artifact, bool]:
 
 def plan(work: Work) -> tuple[Artifact, bool]:
     """Choose what the project file leaves open, and predict the run."""
+    section = pretrain_section(work.project)
 
     def make(folder: Path) -> Mapping[str, Any]:
         from groundup.plan.local.choose import make_plan
@@ -67,9 +75,12 @@ def plan(work: Work) -> tuple[Artifact, bool]:
 
         measured = read_machine(work.done["machine"].json("machine.json"))
         job = plan_job(work)
+        if job.network is not None:
+            source, tokenizer = str(section.init_from), work.done["tokenizer"].path
+            require_its_tokenizer(Path(source), tokenizer, job.network["vocab_size"])
         made = make_plan(work.project.plan, job, measured, training_split(work))
         settings = settle(
-            pretrain_section(work.project),
+            without_alerts(section),
             made.choice,
             context_length=job.context_length,
             seed=work.project.project.seed,
@@ -111,18 +122,27 @@ def mixture_of(work: Work, settings: Settings) -> dict[str, Any] | None:
     dataset = TokenDataset(work.done["tokens"].path, "train")
     if dataset.mixture is None and dataset.mixture_config.max_epochs is None:
         return None
-    n_samples = settings.steps * settings.batch_size
+    n_samples = samples_before(settings, settings.steps)
     found = run_mixture(dataset, settings.context_length, n_samples)
     return {**found.to_dict(), "warnings": list(worth(found).warnings)}
 
 
 def plan_config(work: Work) -> dict[str, Any]:
     """What the plan depends on beside the tokens and the machine."""
-    sections = {name: getattr(work.project, name) for name in ("plan", "model", "pretrain")}
+    project, source = work.project, pretrain_section(work.project).init_from
     return {
-        **{name: section.model_dump(mode="json") for name, section in sections.items()},
-        "seed": work.project.project.seed,
+        "plan": project.plan.model_dump(mode="json"),
+        "model": project.model.model_dump(mode="json"),
+        "pretrain": without_alerts(project.pretrain).model_dump(mode="json"),
+        "seed": project.project.seed,
+        **({"init_from": hash_weights(Path(source))} if source is not None else {}),
     }
+
+
+def without_alerts(section: PretrainConfig) -> PretrainConfig:
+    """The section without whom the guard tells: that changes no plan, and may hold a secret."""
+    guard = section.guard.model_copy(update=dict.fromkeys(WHO_IS_TOLD))
+    return section.model_copy(update={"guard": guard})
 
 
 def plan_path(work: Work) -> Path:
@@ -145,26 +165,6 @@ def open_settings(work: Work) -> dict[str, Any]:
     )
 
 
-def pretrain_section(project: Project) -> PretrainConfig:
-    """The section ``pretrain``, its teacher's folder looked for from the project's.
-
-    Raises:
-        InputError: there is no such folder.
-    """
-    section = project.pretrain
-    if section.objective.teacher is None:
-        return section
-    folder = (project.folder / section.objective.teacher).resolve()
-    if not folder.is_dir():
-        raise InputError(
-            "there is no such folder",
-            where=f"pretrain.objective.teacher: {folder}",
-            fix="name an exported or imported model, or a checkpoint",
-        )
-    objective = section.objective.model_copy(update={"teacher": str(folder)})
-    return section.model_copy(update={"objective": objective})
-
-
 def plan_job(work: Work) -> Job:
     """What is to be trained, for the planner."""
     from groundup.plan.local.candidates import Job
@@ -177,7 +177,16 @@ def plan_job(work: Work) -> Job:
         "sentence": objective.sentence != "none",
         "vocab_size": work.done["tokens"].json("index.json")["vocab_size"],
         "sample_tokens": SAMPLE_TOKENS,
+        "network": None,
     }
+    source = pretrain_section(work.project).init_from
+    if source is not None:
+        network = first_network(work.project, Path(source))
+        fields |= {
+            **{name: getattr(network, name) for name in ("family", "n_layers", "d_model")},
+            "vocab_size": network.vocab_size,
+            "network": network.to_dict(),
+        }
     return Job(**{name: fields[name] for name in Job.__dataclass_fields__})
 
 

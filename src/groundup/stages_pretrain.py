@@ -3,73 +3,74 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from groundup.artifacts import Artifact
-from groundup.files import hash_file, hash_json
 from groundup.progress import say
-from groundup.stages_work import VERSIONS, Work
+from groundup.stages_identity import run_of
+from groundup.stages_work import Work, on_first_rank
 from groundup.track.run import amend, checkpoint_name, newest_good_checkpoint, read_run
-from groundup.train.config import Settings, bits_of
+from groundup.train.changes import Change, given_by_hand, in_order, settings_after
+from groundup.train.config import Settings
+from groundup.train.ramps import samples_before
 
 
 def pretrain(work: Work) -> tuple[Artifact, bool]:
     """Train, or go on training, or find the finished run."""
     chosen = work.done["plan"].json("plan.json")
-    key = {
-        "version": VERSIONS["pretrain"],
-        "model": chosen["model"],
-        "settings": of_content(chosen["settings"]),
-        "tokens": work.done["tokens"].content_hash,
-    }
-    runs = work.project.folder / "runs"
-    folder = runs / f"{work.project.project.name}-{hash_json(key)[:12]}"
-    settings = Settings(**chosen["settings"])
-    finished = finished_run(folder, settings.steps)
+    run = on_first_rank(lambda: run_of(work, chosen))
+    finished = on_first_rank(lambda: finished_run(run.folder, run.settings))
     if finished is not None:
-        return finished if work.only_finished else at_prices(finished, chosen), False
+        if work.only_finished:
+            return finished, False
+        return on_first_rank(partial(at_prices, finished, chosen)), False
     work.require_making("run")
-    work.require_whole(["tokens", "tokenizer"])
+    on_first_rank(lambda: work.require_whole(["tokens", "tokenizer"]))
 
-    from groundup.stages_training import run_job
+    from groundup.stages_training import forecast_of, run_job
     from groundup.tokens.dataset import TokenDataset
     from groundup.tokens.run_mixture import planned
+    from groundup.train.distributed import join, leave
     from groundup.train.pretrain import pretrain as train_to_the_end
 
-    n_samples = settings.steps * settings.batch_size
+    n_samples = samples_before(run.settings, run.settings.steps)
     dataset = planned(
-        TokenDataset(work.done["tokens"].path, "train"), settings.context_length, n_samples
+        TokenDataset(work.done["tokens"].path, "train"), run.settings.context_length, n_samples
     )
-    train_to_the_end(folder, dataset, run_job(work.project, work.done, key, settings))
-    finished = finished_run(folder, settings.steps)
+    job = run_job(work.project, work.done, run, forecast_of(work.project, work.done))
+    ranks = join(run.settings)
+    try:
+        train_to_the_end(run.folder, dataset, job, ranks)
+    finally:
+        leave(ranks)
+    finished = on_first_rank(lambda: finished_run(run.folder, run.settings))
     assert finished is not None  # it was finished just now
     return finished, True
 
 
-def of_content(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a run is named after: a teacher by its weights, not by its place."""
-    bits = bits_of(settings)
-    teacher = bits["objective"].get("teacher")
-    if teacher is None:
-        return bits
-    weights = sorted(Path(teacher).glob("*.safetensors"))
-    named = hash_json({file.name: hash_file(file) for file in weights})
-    return {**bits, "objective": {**bits["objective"], "teacher": named}}
-
-
-def finished_run(folder: Path, steps: int) -> Artifact | None:
+def finished_run(folder: Path, settings: Settings) -> Artifact | None:
     """A run that ended, whose last checkpoint is whole; its content is its final hash."""
     record = read_run(folder)
     if record is None or record["status"] != "finished":
         return None
+    if record["steps"] < last_step(folder, settings):
+        return None  # it was made longer since
     last = newest_good_checkpoint(folder / "checkpoints")
-    if last is None or last.name != checkpoint_name(steps):
+    if last is None or last.name != checkpoint_name(record["steps"]):
         say(f"run {folder.name} has lost its last checkpoint: training the missing steps again")
         return None
     files = {"final_hash": {"sha256": record["final_hash"]}}
     return Artifact(folder, {**record, "kind": "run", "files": files})
+
+
+def last_step(folder: Path, settings: Settings) -> int:
+    """The steps of a run, those among its changes by hand taken in."""
+    changes = [*(Change(**each) for each in settings.changes), *given_by_hand(folder)]
+    return settings_after(settings, in_order(changes), sys.maxsize).steps
 
 
 def at_prices(run: Artifact, chosen: Mapping[str, Any]) -> Artifact:

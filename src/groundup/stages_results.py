@@ -15,7 +15,7 @@ from groundup.train.config import Settings
 def evaluate(work: Work) -> tuple[Artifact, bool]:
     """Measure the trained model on text used for nothing else."""
     config = work.project.evaluate
-    settings = Settings(**work.done["plan"].json("plan.json")["settings"])
+    settings = Settings(**work.done["pretrain"].manifest["config"]["settings"])  # the run's own
 
     def make(folder: Path) -> Mapping[str, Any]:
         from groundup.stages_training import evaluate_run

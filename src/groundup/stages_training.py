@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,13 @@ from groundup.progress import progress, say
 from groundup.tokenizer.load import Tokenizer, load_tokenizer
 from groundup.tokens.dataset import TokenDataset
 from groundup.track.run import newest_good_checkpoint
+from groundup.train.augment.config import AugmentConfig
+from groundup.train.augment.rows import augmentation_of
 from groundup.train.checkpoint import load_model_weights, load_trained
-from groundup.train.config import SAMPLE_TOKENS, Settings
+from groundup.train.config import SAMPLE_TOKENS, WHO_IS_TOLD, Settings
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.objective import Objective, objective_for
+from groundup.train.objectives import Terms
 from groundup.train.precision import autocast
 from groundup.train.pretrain import Job
 from groundup.train.resources import use
@@ -37,23 +41,54 @@ from groundup.train.start import new_model, untrained
 if TYPE_CHECKING:
     from groundup.evaluate.config import EvaluateConfig
     from groundup.project import Project
+    from groundup.stages_identity import RunToTrain
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is known of a run before it begins.
+
+    Attributes:
+        predicted: by the plan, its ``band`` among it.
+        matmul_flops_per_second: of the machine, measured.
+        spent: seconds → ``cost_usd`` and ``energy_kwh``.
+    """
+
+    predicted: Mapping[str, Any]
+    matmul_flops_per_second: float
+    spent: Callable[[float], Mapping[str, float | None]]
+
+
+def forecast_of(project: Project, done: Mapping[str, Artifact]) -> Forecast:
+    """What plan and machine say of the run."""
+    chosen = done["plan"].json("plan.json")
+    measured = read_machine(done["machine"].json("machine.json"))
+    rate = machine_rate(measured, project.plan)
+
+    def spent(seconds: float) -> Mapping[str, float | None]:
+        return {
+            "cost_usd": rate.cost_usd(seconds),
+            "energy_kwh": rate.energy_kwh(seconds, project.plan.power_usage_effectiveness),
+        }
+
+    predicted = {**chosen["predicted"], "band": chosen["band"]}
+    return Forecast(predicted, measured.matmul_flops_per_second, spent)
 
 
 def run_job(
-    project: Project, done: Mapping[str, Artifact], key: Mapping[str, Any], settings: Settings
+    project: Project, done: Mapping[str, Artifact], run: RunToTrain, forecast: Forecast
 ) -> Job:
     """What the training loop asks of the other packages.
 
     Raises:
         InputError: the tokenizer is not the one the tokens were made with.
     """
-    chosen = done["plan"].json("plan.json")
+    settings = run.settings
     tokenizer = load_tokenizer(done["tokenizer"].path)
     validation = TokenDataset(done["tokens"].path, "validation")
     validation.require_tokenizer(tokenizer.hash)
-    measured = read_machine(done["machine"].json("machine.json"))
-    rate = machine_rate(measured, project.plan)
     objective = objective_of(settings, tokenizer)
+    noise = augmentation_of(AugmentConfig(**settings.augment), tokenizer)
     judged = partial(
         judge,
         dataset=validation,
@@ -122,25 +157,51 @@ def run_job(
             ids = [step.id for step in steps if step.finish != "stop"]
             return settings.sample_prompt + tokenizer.decode(ids)
 
-    def spent(seconds: float) -> Mapping[str, float | None]:
-        return {
-            "cost_usd": rate.cost_usd(seconds),
-            "energy_kwh": rate.energy_kwh(seconds, project.plan.power_usage_effectiveness),
-        }
-
     causal = objective.config.kind in CAUSAL
     return Job(
         name=project.project.name,
-        key=key,
+        key=run.key,
         settings=settings,
-        predicted={**chosen["predicted"], "band": chosen["band"]},
-        matmul_flops_per_second=measured.matmul_flops_per_second,
+        predicted=forecast.predicted,
+        matmul_flops_per_second=forecast.matmul_flops_per_second,
         evaluate=quick if causal else quick_objective,
         evaluate_whole=whole if causal else whole_objective,
         sample=sample if causal else sample_objective,
-        spent=spent,
-        objective=objective,
+        spent=forecast.spent,
+        objective=replace(objective, augmentation=noise),
+        held_out=validation,
+        record=record_of(project, done, run, forecast),
+        allow=run.allow,
     )
+
+
+def record_of(
+    project: Project, done: Mapping[str, Artifact], run: RunToTrain, forecast: Forecast
+) -> dict[str, Any]:
+    """What ``run.json`` holds beside the loop's own: enough to train the same again.
+
+    Addresses that may hold a secret are left out.
+    """
+    settings = run.settings.to_dict()
+    told = dict.fromkeys(WHO_IS_TOLD)
+    values = project.model_dump(mode="json")
+    values["pretrain"]["guard"] |= told
+    return {
+        "project_config": values,
+        "config": {
+            "model": run.key["model"],
+            "settings": {**settings, "guard": {**settings["guard"], **told}},
+        },
+        "artifacts": {
+            name: {"name": done[name].path.name, "content": done[name].content_hash}
+            for name in ("data", "tokenizer", "tokens")
+            if name in done
+        },
+        "matmul_flops_per_second": forecast.matmul_flops_per_second,
+        "answers_to": list(run.answers_to),
+        "changes": [dict(change) for change in run.changes],
+        **({"reproduces": run.reproduces} if run.reproduces else {}),
+    }
 
 
 def evaluate_run(
@@ -212,6 +273,7 @@ def objective_of(settings: Settings, tokenizer: Tokenizer) -> Objective:
         tokenizer,
         attend_across_documents=settings.attend_across_documents,
         device=settings.device,
+        terms=Terms(settings.z_loss, settings.label_smoothing),
     )
 
 

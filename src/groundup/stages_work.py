@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from groundup.artifacts import Artifact, Store, require_whole
 from groundup.errors import InputError
 from groundup.units import is_number
+
+Result = TypeVar("Result")
 
 if TYPE_CHECKING:
     from groundup.project import Project
@@ -24,6 +27,7 @@ class Work:
     done: dict[str, Artifact] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
     only_finished: bool = False  # find what is there, make nothing
+    allow: tuple[str, ...] | None = None  # settings that the newest run may change as it goes on
 
     def build(
         self,
@@ -86,3 +90,20 @@ VERSIONS = {
     "corpus": 2, "tokenizer": 2, "tokens": 3, "machine": 3, "plan": 2, "pretrain": 2,
     "evaluation": 3, "export": 3, "report": 3,
 }  # fmt: skip
+
+
+def on_first_rank(work: Callable[[], Result]) -> Result:
+    """``work()``; of several processes that torchrun started the others wait, and find it done."""
+    if "WORLD_SIZE" not in os.environ:
+        return work()
+    from groundup.train.distributed import first_rank_does
+
+    return first_rank_does(work)
+
+
+def take_leave() -> None:
+    """What several processes do at the end of a command."""
+    if "WORLD_SIZE" in os.environ:
+        from groundup.train import distributed
+
+        distributed.take_leave()

@@ -124,6 +124,50 @@ def write_run(folder: Path, sample: str = "") -> Path:
     return folder
 
 
+def add_events(run: Path, sample: str = "") -> None:
+    """Everything that can happen to a run, written as the loop writes it."""
+    why = f"the loss 7.12 is 14.3 robust standard deviations above the median 3.4{sample}"
+    back = {
+        "cursor": 7_200,
+        "details": {"learning_rate_factor": 0.5},
+        "checkpoint": "step-00000420",
+    }
+    skip = {"why": why, "details": {}, "samples": 16}
+    corruption = {
+        "check": "replicas", "kind": "weight", "tensor": f"blocks.2.feed_forward.up.weight{sample}",
+        "ranks": [3], "hosts": ["node-17"], "rank": 3,
+        "why": "weight blocks.2.feed_forward.up.weight on rank 3 (node-17) is not what the other "
+        "replicas hold",
+    }  # fmt: skip
+    changes = {"learning_rate": 0.01, "activation": f"swiglu{sample}"}
+    allowed = {"key": "settings.beta2", "before": 0.95, "after": 0.98, "key_kind": "allowed"}
+    events = [
+        (120, "skipped", {"cursor": 1_920, **skip}),
+        (121, "skipped", {"cursor": 1_952, **skip}),
+        (300, "alarm", {"cursor": 4_832, "why": why, "details": {}}),
+        (420, "rewound", {**back, "why": why, "from_step": 450, "to_step": 420}),
+        (500, "corruption", corruption),
+        (420, "rewound", {**back, "why": corruption["why"], "from_step": 500, "to_step": 420,
+                          "details": {"learning_rate_factor": 1.0}}),
+        (600, "changed", {"changes": changes, "over": 100}),
+        (700, "changed", allowed),
+        (700, "resumed", {"checkpoint": "step-00000700", "changed": ["numerics.torch"]}),
+        (760, "checkpoint_failed", {"error": f"the disk is full; 12 bytes are free{sample}"}),
+        (800, "accepted", {"number": 3}),
+        (900, "gave_up", {"cursor": 14_400, "why": why, "details": {}}),
+    ]  # fmt: skip
+    with (run / "events.jsonl").open("a") as file:
+        for step, kind, details in events:
+            file.write(json.dumps({"step": step, "event": kind, "at": "now", **details}) + "\n")
+    with (run / "abandoned.jsonl").open("a") as file:
+        for number, last in ((1, 450), (2, 500)):
+            for step in range(421, last + 1):
+                loss = 3.4 + (step - 420) / 20 * number
+                tokens = step * TOKENS_PER_STEP
+                line = {"rewind": number, "step": step, "loss": loss, "tokens": tokens}
+                file.write(json.dumps(line) + "\n")
+
+
 def records(sample: str) -> dict:
     """stage → (kind, its files, the stages it is made from)."""
     return {

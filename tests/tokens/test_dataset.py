@@ -16,7 +16,7 @@ from groundup.tokenizer.load import Tokenizer, load_tokenizer
 from groundup.tokenizer.train import train_tokenizer
 from groundup.tokens import encode
 from groundup.tokens.dataset import TokenDataset
-from groundup.tokens.order import batch_of_step, samples_of_step
+from groundup.tokens.order import batch_of_step, samples_at
 from groundup.tokens.pack import pack
 from tests.tokens.corpora import written_corpus
 
@@ -134,7 +134,7 @@ def test_a_large_vocabulary_takes_four_bytes_a_token(tokenizer: Tokenizer, tmp_p
 def test_a_batch_holds_the_windows_of_its_samples(folder: Path) -> None:
     dataset = TokenDataset(folder, "train")
     inputs, targets = batch_of_step(dataset, seed=3, step=5, batch_size=4, context_length=16)
-    samples = samples_of_step(3, 5, 4, (dataset.n_tokens - 1) // 16)
+    samples = samples_at(3, 20, 4, (dataset.n_tokens - 1) // 16)
     stream = dataset.tokens.astype(np.int64)
     for row, sample in enumerate(samples):
         assert inputs[row].tolist() == stream[sample * 16 : sample * 16 + 16].tolist()

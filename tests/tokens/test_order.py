@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groundup.tokens.order import permuted, samples_of_step
+from groundup.tokens.order import permuted, samples_at
 
 sizes = st.integers(1, 3000)
 seeds = st.integers(0, 2**63)
@@ -23,7 +23,7 @@ def test_every_sample_comes_once_an_epoch_and_batches_cross_its_edge(
     n: int, batch: int, seed: int
 ) -> None:
     steps = -(-3 * n // batch)
-    stream = np.concatenate([samples_of_step(seed, step, batch, n) for step in range(steps)])
+    stream = np.concatenate([samples_at(seed, step * batch, batch, n) for step in range(steps)])
     for epoch in range(3):
         assert sorted(stream[epoch * n : (epoch + 1) * n]) == list(range(n))
 
@@ -31,15 +31,15 @@ def test_every_sample_comes_once_an_epoch_and_batches_cross_its_edge(
 @given(n=sizes, seed=seeds, step=st.integers(0, 10**9), batch=st.integers(1, 32))
 @settings(deadline=None)
 def test_a_batch_depends_on_seed_and_step_alone(n: int, seed: int, step: int, batch: int) -> None:
-    whole = samples_of_step(seed, step, 2 * batch, n)
-    halves = [samples_of_step(seed, 2 * step + half, batch, n) for half in (0, 1)]
+    whole = samples_at(seed, step * 2 * batch, 2 * batch, n)
+    halves = [samples_at(seed, (2 * step + half) * batch, batch, n) for half in (0, 1)]
     assert whole.tolist() == np.concatenate(halves).tolist()
     assert whole.dtype == np.int64
 
 
 def test_very_large_data_sets_are_ordered_without_a_table() -> None:
     n = 10**15
-    samples = samples_of_step(1, 10**11, 5000, n)
+    samples = samples_at(1, 5000 * 10**11, 5000, n)
     assert len(set(samples.tolist())) == 5000
     assert samples.min() >= 0
     assert samples.max() < n
@@ -77,4 +77,4 @@ def test_seeds_and_epochs_give_other_orders() -> None:
 
 def test_the_order_is_the_one_of_version_one() -> None:
     # A changed order would break the resume of every run there is: change it knowingly.
-    assert samples_of_step(0, 0, 8, 100).tolist() == [89, 46, 79, 57, 3, 2, 72, 67]
+    assert samples_at(0, 0, 8, 100).tolist() == [89, 46, 79, 57, 3, 2, 72, 67]

@@ -10,7 +10,7 @@ from groundup.data.settings.mixture import MixtureConfig
 from groundup.errors import ConfigError
 from groundup.tokenizer.load import Tokenizer
 from groundup.tokens.dataset import TokenDataset
-from groundup.tokens.order import batch_of_step, draws_of_step
+from groundup.tokens.order import batch_of_step, draws_at
 from groundup.tokens.pack import pack
 from groundup.tokens.repeats import worth
 from groundup.tokens.run_mixture import planned, run_mixture
@@ -38,7 +38,7 @@ def opened(small_tokenizer: Tokenizer, tmp_path: Path) -> Any:
 
 def targets_seen(dataset: TokenDataset, n_samples: int) -> list[int]:
     """Targets of each source in the first samples of a run."""
-    sources, _ = draws_of_step(dataset, 5, 0, n_samples, T)
+    sources, _ = draws_at(dataset, 5, 0, n_samples, T)
     _, targets = batch_of_step(dataset, 5, 0, n_samples, T)
     counts = (targets != IGNORED).sum(axis=1)
     return [int(counts[sources == source].sum()) for source in (0, 1)]
@@ -62,7 +62,7 @@ def test_epochs_are_those_of_the_run(opened: Any) -> None:
     assert by_name["padded"].epochs == pytest.approx(3)
     rest = n_samples - 3 * padded.n_samples
     assert by_name["whole"].epochs == pytest.approx(rest / whole.n_samples)
-    sources, numbers = draws_of_step(planned(dataset, T, n_samples), 5, 0, n_samples, T)
+    sources, numbers = draws_at(planned(dataset, T, n_samples), 5, 0, n_samples, T)
     assert abs((sources == 0).sum() - 3 * padded.n_samples) <= 1
     seen = np.bincount(numbers[sources == 0], minlength=padded.n_samples)
     assert abs(seen - 3).sum() <= 1
@@ -80,7 +80,7 @@ def test_a_cap_binds_in_the_run_and_not_only_in_one_pass(opened: Any) -> None:
     assert found.capped == ("padded",)
     shares = planned(dataset, T, n_samples).mixture
     assert shares != before
-    sources, _ = draws_of_step(dataset, 5, 0, n_samples, T)
+    sources, _ = draws_at(dataset, 5, 0, n_samples, T)
     assert abs((sources == 0).sum() - 2 * padded.n_samples) <= 1
     with pytest.raises(ConfigError, match="but the run is planned for"):
         run_mixture(dataset, T, 3 * n_samples)
@@ -135,3 +135,18 @@ def test_a_misspelt_source_is_found_before_anything_is_encoded(
     with pytest.raises(ConfigError, match="no source 'cod'"):
         pack(corpus, small_tokenizer, tmp_path / "t", MixtureConfig(weights={"cod": 1}), work=work)
     assert not work.exists()
+
+
+def test_under_a_later_mixture_each_source_goes_on_where_it_was(opened: Any) -> None:
+    """A source's samples come in the same order whatever the shares: only when they come moves."""
+    dataset = opened("concat", weights={"padded": 3, "whole": 1})
+    later = [(100, {"padded": 1.0, "whole": 1.0}), (250, {"padded": 1.0, "whole": 7.0})]
+    sources, numbers = draws_at(dataset, 5, 0, 400, T, later)
+    plain, in_order = draws_at(dataset, 5, 0, 4000, T)
+    for source in (0, 1):
+        mine = numbers[sources == source]
+        assert mine.tolist() == in_order[plain == source][: len(mine)].tolist()
+    halves = [draws_at(dataset, 5, first, 200, T, later)[1] for first in (0, 200)]
+    assert np.concatenate(halves).tolist() == numbers.tolist()
+    shares = [float(np.mean(sources[part] == 0)) for part in (slice(100, 250), slice(250, 400))]
+    assert shares == pytest.approx([1 / 2, 1 / 8], abs=0.02)

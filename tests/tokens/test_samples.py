@@ -13,7 +13,7 @@ from groundup.data.settings.mixture import MixtureConfig
 from groundup.errors import ConfigError, InputError
 from groundup.tokenizer.load import Tokenizer
 from groundup.tokens.dataset import TokenDataset
-from groundup.tokens.order import batch_of_step, draws_of_step
+from groundup.tokens.order import batch_of_step, draws_at
 from groundup.tokens.pack import pack
 from groundup.tokens.samples import IGNORED, NO_DOCUMENT, Cut, cuts, samples
 from tests.tokens.corpora import SMALL, written_corpus
@@ -151,7 +151,7 @@ def test_a_mixture_is_met_within_one_sample_and_each_source_has_whole_epochs(
 ) -> None:
     dataset = opened(packing, mixed=True)
     assert dataset.mixture == {"code": 0.25, "prose": 0.75}
-    sources, numbers = draws_of_step(dataset, 3, 0, 2000, T)
+    sources, numbers = draws_at(dataset, 3, 0, 2000, T)
     for k in range(1, 2001):
         assert abs((sources[:k] == 0).sum() - 0.25 * k) < 1
     for source, cut in enumerate(cuts(dataset, T)):
@@ -187,9 +187,9 @@ def test_two_steps_of_training_on_rows(opened: Any, packing: str) -> None:
 
     from groundup.architecture.families import build
     from groundup.train.batch import Batch
-    from groundup.train.loop import train_step
     from groundup.train.objectives import IGNORED as IGNORED_IN_TRAINING
     from groundup.train.start import new_state
+    from groundup.train.step import train_step
     from tests.train.small import SETTINGS
 
     assert IGNORED == IGNORED_IN_TRAINING

@@ -1,14 +1,20 @@
 import json
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundup.artifacts import is_sealed
-from groundup.errors import StorageError
-from groundup.track.run import Run, checkpoint_name, checkpoints, read_lines, read_run, rewind
+from groundup.track.run import (
+    Bystander,
+    Run,
+    checkpoint_name,
+    checkpoints,
+    read_lines,
+    read_run,
+    rewind,
+)
 from groundup.track.verify import verify
 
 
@@ -124,16 +130,6 @@ def test_any_flipped_bit_of_a_record_is_noticed(tmp_path_factory, position, bit)
     assert read_run(folder) in (None, before)  # or only white space changed
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk_is_said_once(tmp_path):
-    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
-    run = Run(tmp_path, {})
-    with pytest.raises(StorageError, match="the disk is full"):
-        run.log(1, {"loss": 1.0})
-    run.close()
-    assert read_run(tmp_path)["status"] == "running"
-
-
 def test_no_record_is_no_run(tmp_path):
     assert read_run(tmp_path) is None
     assert list(read_lines(tmp_path / "metrics.jsonl")) == []
@@ -150,3 +146,97 @@ def test_checkpoints_are_listed_by_step(tmp_path_factory, numbers):
     (folder / ".groundup-tmp-step-00000001").mkdir()
     (folder / "step-notes.txt").write_text("not a folder")
     assert [int(path.name[5:]) for path in checkpoints(folder)] == sorted(numbers)
+
+
+def logged(folder):
+    return [[line["step"] for line in read_lines(folder / f"{name}.jsonl")]
+            for name in ("metrics", "events", "abandoned")]  # fmt: skip
+
+
+def test_abandoned_steps_move_with_their_losses_and_the_number_of_the_rewind(tmp_path):
+    run = run_of(tmp_path, 5)
+    assert run.abandon(2, 1) == 3
+    for step in (3, 4):
+        run.log(step, {"loss": 9.0})
+    assert run.abandon(3, 2) == run.n_abandoned == 4
+    run.log(4, {"loss": 8.0})
+    run.finish("finished")
+    assert [line["loss"] for line in read_lines(tmp_path / "metrics.jsonl")] == [1, 0.5, 9.0, 8.0]
+    assert list(read_lines(tmp_path / "abandoned.jsonl")) == [
+        {"rewind": 1, "step": 3, "loss": 1 / 3},
+        {"rewind": 1, "step": 4, "loss": 1 / 4},
+        {"rewind": 1, "step": 5, "loss": 1 / 5},
+        {"rewind": 2, "step": 4, "loss": 9.0},
+    ]
+
+
+def test_a_rewind_that_leaves_nothing_behind_makes_no_file(tmp_path):
+    run = run_of(tmp_path, 3)
+    assert run.abandon(3, 1) == 0
+    assert steps(tmp_path) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("dies_in", ["append", "flush", "cut"])
+def test_a_crash_inside_a_rewind_leaves_what_going_on_can_cut(tmp_path, monkeypatch, dies_in):
+    from groundup.track import lines
+
+    class Killed(BaseException):
+        pass
+
+    def dies(*_):
+        raise Killed
+
+    run = run_of(tmp_path, 3)
+    at_checkpoint = (run.n_events, run.abandon(3, 1))
+    for step in (4, 5):
+        run.log(step, {"loss": 1.0})
+        run.event(step, "sample")
+    monkeypatch.setattr(lines.Lines, dies_in, dies)
+    with pytest.raises(Killed):
+        run.abandon(3, 1)
+    monkeypatch.undo()
+    rewind(tmp_path, 3, *at_checkpoint)
+    assert logged(tmp_path) == [[1, 2, 3], [1, 2, 3], []]
+
+
+def test_a_later_crash_keeps_the_abandoned_lines_of_before_its_checkpoint(tmp_path):
+    run = run_of(tmp_path, 4)
+    run.abandon(2, 1)
+    run.event(2, "rewound")
+    run.log(3, {"loss": 1.0})
+    at_checkpoint = (run.n_events, run.n_abandoned)  # at step 3
+    run.log(4, {"loss": 1.0})
+    run.event(4, "alarm")
+    run.abandon(3, 2)
+    run.close()
+    rewind(tmp_path, 3, *at_checkpoint)
+    assert logged(tmp_path) == [[1, 2, 3], [1, 2, 3, 4, 2], [3, 4]]
+    again = Run(tmp_path, {})
+    assert (again.n_events, again.n_abandoned) == at_checkpoint
+    again.close()
+
+
+def test_a_checkpoint_that_counted_no_lines_cuts_all_logs_by_step(tmp_path):
+    run = run_of(tmp_path, 4)
+    run.abandon(2, 1)
+    run.close()
+    rewind(tmp_path, 3)
+    assert logged(tmp_path) == [[1, 2], [1, 2, 3], [3]]
+
+
+def test_events_are_counted(tmp_path):
+    assert run_of(tmp_path, 5).n_events == 5
+    assert Run(tmp_path, {}).n_events == 5
+
+
+def test_the_other_ranks_have_the_same_methods_and_write_nothing(tmp_path):
+    methods = {name for name in vars(Run) if not name.startswith("_")}
+    assert methods == {name for name in vars(Bystander) if not name.startswith("_")}
+    run = Bystander(tmp_path / "run", {"name": "r"})
+    run.log(1, {"loss": 1.0})
+    run.event(1, "sample", text="a")
+    assert run.abandon(0, 1) == run.n_abandoned == run.n_events == 0
+    run.flush()
+    run.finish("finished", final_hash="ab")
+    assert run.record == {"name": "r", "status": "finished", "final_hash": "ab"}
+    assert not (tmp_path / "run").exists()

@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from groundup.architecture.families import build
-from groundup.artifacts import damage
+from groundup.artifacts import damage, seal
 from groundup.errors import CorruptError, InputError, StorageError
 from groundup.files import TEMPORARY
 from groundup.track.run import checkpoints, newest_good_checkpoint
 from groundup.train.batch import Batch
 from groundup.train.checkpoint import load_checkpoint, load_model_weights, save_checkpoint
-from groundup.train.loop import train_step
+from groundup.train.retention import Retention
 from groundup.train.start import new_state
 from groundup.train.state import rng_state
+from groundup.train.step import train_step
 from tests.mounts import no_mounts
 from tests.train.small import MODEL, SETTINGS, batch
 
@@ -32,14 +33,13 @@ def trained(config=MODEL, settings=SETTINGS, n_steps=3):
     state = new_state(config, settings)
     for seed in range(n_steps):
         loss, _ = train_step(state, settings, Batch(*batch(seed)))
-        state.step += 1
         state.record_loss(state.step, loss.item())
     state.elapsed_seconds, state.step_seconds, state.peak_memory_bytes = 1.5, 1.25, 12345
     return state
 
 
 def fingerprint(config=MODEL):
-    return {"model": config.to_dict(), "settings": SETTINGS.to_dict()}
+    return json.loads(json.dumps({"model": config.to_dict(), "settings": SETTINGS.to_dict()}))
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,9 @@ def saved(tmp_path_factory):
     """A folder with two checkpoints; tests copy it."""
     folder = tmp_path_factory.mktemp("checkpoints")
     state = trained()
-    save_checkpoint(folder, state, fingerprint(), keep=2)
+    save_checkpoint(folder, state, fingerprint(), keep=Retention(2))
     train_step(state, SETTINGS, Batch(*batch(9)))
-    state.step += 1
-    save_checkpoint(folder, state, fingerprint(), keep=2)
+    save_checkpoint(folder, state, fingerprint(), keep=Retention(2))
     return folder
 
 
@@ -64,7 +63,7 @@ def folder(saved, tmp_path):
 def test_everything_comes_back_bit_for_bit(tmp_path, family, optimizer):
     config, settings = config_of(family), replace(SETTINGS, optimizer=optimizer)
     state = trained(config, settings)
-    path = save_checkpoint(tmp_path, state, fingerprint(config), keep=1)
+    path = save_checkpoint(tmp_path, state, fingerprint(config), keep=Retention(1))
     found = new_state(config, replace(settings, seed=8))
     assert load_checkpoint(path, found) == fingerprint(config)
     assert found.final_hash() == state.final_hash()
@@ -89,7 +88,7 @@ def test_every_random_generator_goes_on_where_it_was(tmp_path):
 
     state = trained()
     draw()  # an odd number of normals: one is left in the generators' pockets
-    path = save_checkpoint(tmp_path, state, fingerprint(), keep=1)
+    path = save_checkpoint(tmp_path, state, fingerprint(), keep=Retention(1))
     expected = draw()
     load_checkpoint(path, new_state(MODEL, SETTINGS))
     assert draw() == expected
@@ -100,7 +99,8 @@ def test_a_checkpoint_is_safetensors_and_json_alone(folder):
     for path in checkpoints(folder):
         names = {file.name for file in path.iterdir()}
         assert names == {
-            "model-00000.safetensors", "optimizer-00000.safetensors", "state.json", "manifest.json",
+            "model-00000.safetensors", "optimizer-00000.safetensors", "rng-00000.json",
+            "state.json", "manifest.json",
         }  # fmt: skip
         for file in path.iterdir():  # the marks of pickle and of torch's zip archives
             assert not file.read_bytes().startswith((b"\x80", b"PK"))
@@ -108,10 +108,10 @@ def test_a_checkpoint_is_safetensors_and_json_alone(folder):
 
 def test_equal_states_are_equal_files(tmp_path):
     for name in ("one", "two", "three"):
-        save_checkpoint(tmp_path / name, trained(), fingerprint(), keep=1)
+        save_checkpoint(tmp_path / name, trained(), fingerprint(), keep=Retention(1))
     resumed = new_state(MODEL, SETTINGS)
     load_checkpoint(checkpoints(tmp_path / "one")[0], resumed)
-    save_checkpoint(tmp_path / "resumed", resumed, fingerprint(), keep=1)
+    save_checkpoint(tmp_path / "resumed", resumed, fingerprint(), keep=Retention(1))
     for file in ("model-00000.safetensors", "optimizer-00000.safetensors"):
         assert len({path.read_bytes() for path in tmp_path.rglob(file)}) == 1
 
@@ -192,6 +192,38 @@ def test_other_damage_is_noticed_too(folder, name, how):
     assert newest_good_checkpoint(folder) == before
 
 
+def test_an_older_checkpoint_under_a_later_name_is_noticed(folder):
+    before, last = checkpoints(folder)
+    shutil.rmtree(last)
+    shutil.copytree(before, last)
+    assert damage(last) == [f"these are the files of {before.name}"]
+    with pytest.raises(CorruptError, match=before.name):
+        load_checkpoint(last, new_state(MODEL, SETTINGS))
+    assert newest_good_checkpoint(folder) == before
+    best = shutil.copytree(before, folder / "best")  # a name that says nothing may be given
+    assert damage(best) == []
+
+
+@pytest.mark.parametrize("name", ["optimizer-00000.safetensors", "state.json", "rng-00000.json"])
+def test_loading_notices_damage_itself(folder, name):
+    last = checkpoints(folder)[-1]
+    data = bytearray((last / name).read_bytes())
+    data[-2] ^= 1
+    (last / name).write_bytes(data)
+    with pytest.raises(CorruptError, match=name):
+        load_checkpoint(last, new_state(MODEL, SETTINGS))
+
+
+def test_a_checkpoint_of_an_earlier_version_is_not_gone_on_from(folder):
+    last = checkpoints(folder)[-1]
+    manifest = json.loads((last / "manifest.json").read_text())
+    del manifest["checkpoint_version"]
+    (last / "manifest.json").write_text(json.dumps(seal(manifest)))
+    with pytest.raises(InputError, match="a checkpoint of version 1; this code goes on from"):
+        load_checkpoint(last, new_state(MODEL, SETTINGS))
+    load_model_weights(last)
+
+
 def test_without_a_good_checkpoint_there_is_none(folder, capsys):
     for path in checkpoints(folder):
         (path / "state.json").write_text("{}")
@@ -209,7 +241,7 @@ def test_only_the_last_ones_are_kept(tmp_path):
     state = trained()
     for step in range(1, 6):
         state.step = step
-        save_checkpoint(tmp_path, state, fingerprint(), keep=3)
+        save_checkpoint(tmp_path, state, fingerprint(), keep=Retention(3))
     assert [path.name[-1] for path in checkpoints(tmp_path)] == ["3", "4", "5"]
     assert not list(tmp_path.glob(f"{TEMPORARY}*"))
 
@@ -218,10 +250,10 @@ def test_a_damaged_later_checkpoint_never_pushes_out_the_good_one(tmp_path):
     state = trained()
     for step in (4, 8):
         state.step = step
-        save_checkpoint(tmp_path, state, fingerprint(), keep=2)
+        save_checkpoint(tmp_path, state, fingerprint(), keep=Retention(2))
     (tmp_path / "step-00000008" / "state.json").write_text("{}")
     state.step = 6  # went on from 4, was stopped at 6
-    good = save_checkpoint(tmp_path, state, fingerprint(), keep=1)
+    good = save_checkpoint(tmp_path, state, fingerprint(), keep=Retention(1))
     assert damage(good) == []
     assert newest_good_checkpoint(tmp_path) == good
 
@@ -231,7 +263,7 @@ def test_a_checkpoint_written_again_replaces_the_damaged_one(folder):
     (last / "state.json").write_text("{}")
     state = trained()
     state.step = int(last.name[-8:])
-    save_checkpoint(folder, state, fingerprint(), keep=2)
+    save_checkpoint(folder, state, fingerprint(), keep=Retention(2))
     assert newest_good_checkpoint(folder) == last
 
 
@@ -246,17 +278,22 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_full_disk_is_said_and_the_older_checkpoint_stays_whole(small_disk):
+@pytest.mark.parametrize("looks_first", [True, False])
+def test_a_full_disk_is_said_and_the_older_checkpoint_stays_whole(
+    small_disk, looks_first, monkeypatch
+):
     state = trained()
-    first = save_checkpoint(small_disk, state, fingerprint(), keep=2)
+    first = save_checkpoint(small_disk, state, fingerprint(), keep=Retention(2))
+    if not looks_first:  # another program fills the disk meanwhile
+        monkeypatch.setattr("groundup.train.commit.require_room", lambda folder, n_bytes: None)
     # Every place where the disk may turn out to be full: in the weights, the states, the JSON.
     for left in range(0, 200_000, 20_000):
         filler = small_disk / "filler"
         filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - left))
         state.step += 1
         with pytest.raises(StorageError, match="the disk is full"):
-            save_checkpoint(small_disk, state, fingerprint(), keep=9)
+            save_checkpoint(small_disk, state, fingerprint(), keep=Retention(9))
         filler.unlink()
     assert damage(first) == []
     assert not list(small_disk.glob(f"{TEMPORARY}*"))
-    assert all(damage(path) == [] for path in checkpoints(small_disk))
+    assert checkpoints(small_disk) == [first]

@@ -11,9 +11,9 @@ from groundup.errors import InputError
 from groundup.model.transformer import Transformer
 from groundup.train.batch import Batch, counts_of
 from groundup.train.distillation import distillation_loss
-from groundup.train.loop import train_step
 from groundup.train.objectives import IGNORED, token_loss
 from groundup.train.start import new_state
+from groundup.train.step import train_step
 from tests.train.small import SETTINGS, batch
 
 SIZES = {"n_layers": 1, "d_model": 16, "n_heads": 2, "context_length": 16}

@@ -43,3 +43,23 @@ def test_a_process_dies_at_the_place_asked_for_and_nowhere_else(fault, survived)
     lines = len(child.stdout.splitlines())
     assert child.returncode == (-9 if fault else 0)
     assert lines == (4 if fault == "kill@step=40" else survived)
+
+
+@pytest.mark.parametrize(
+    ("environment", "meant"),
+    [
+        ({}, True),
+        ({"RANK": "1"}, True),
+        ({"RANK": "1", "GROUNDUP_FAULT_RANK": "1"}, True),
+        ({"RANK": "0", "GROUNDUP_FAULT_RANK": "1"}, False),
+        ({"RANK": "1", "GROUNDUP_FAULT_RANK": "1", "TORCHELASTIC_RESTART_COUNT": "1"}, False),
+    ],
+)
+def test_a_fault_hits_the_rank_it_is_for_and_only_in_the_first_start(
+    monkeypatch, environment, meant
+):
+    for name in ("RANK", "GROUNDUP_FAULT_RANK", "TORCHELASTIC_RESTART_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert faults.is_meant() == meant

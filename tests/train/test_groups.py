@@ -10,7 +10,6 @@ from groundup.architecture.mup import with_mup
 from groundup.model.init import init_weights
 from groundup.model.transformer import Transformer
 from groundup.train.batch import Batch
-from groundup.train.loop import train_step
 from groundup.train.optimizers.groups import (
     BESIDE_MUON,
     OTHERS_BESIDE_MUON,
@@ -22,6 +21,7 @@ from groundup.train.optimizers.groups import (
 )
 from groundup.train.optimizers.muon import Muon
 from groundup.train.start import new_state
+from groundup.train.step import train_step
 from tests.train.small import MODEL, SETTINGS, batch
 
 FAMILIES = ["nanochat", "llama", "gpt2"]

@@ -1,12 +1,19 @@
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from groundup.architecture.families import build
 from groundup.train import objectives
-from groundup.train.objectives import IGNORED
-from groundup.train.start import new_model
-from tests.train.small import batch, causal_loss
+from groundup.train.batch import Batch, counts_of
+from groundup.train.distillation import distillation_loss
+from groundup.train.noise.config import ObjectiveConfig
+from groundup.train.objective import stand_in
+from groundup.train.objectives import IGNORED, Terms, next_token_loss, summed_loss
+from groundup.train.start import new_model, untrained
+from tests.train.small import SETTINGS, batch, causal_loss
 
 FAMILIES = ["nanochat", "llama", "gpt2"]
 
@@ -90,3 +97,68 @@ def test_gradients_add_up_over_two_losses():
     causal_loss(model, *batch(2)).backward()
     for name, p in model.named_parameters():
         torch.testing.assert_close(p.grad, first[name] + second[name], rtol=1e-5, atol=1e-6)
+
+
+TERMS = [Terms(z_loss=1e-2), Terms(label_smoothing=0.1), Terms(z_loss=0.3, label_smoothing=0.2)]
+
+
+@pytest.mark.parametrize("terms", TERMS, ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_terms_are_torchs_label_smoothing_and_palms_z_loss(family, terms):
+    model, (inputs, targets) = model_of(family), ragged()
+    logits = model(inputs).float().flatten(0, 1)
+    wanted = targets.flatten() != IGNORED
+    expected = F.cross_entropy(
+        logits[wanted],
+        targets.flatten()[wanted],
+        reduction="sum",
+        label_smoothing=terms.label_smoothing,
+    )
+    expected = expected + terms.z_loss * (logits[wanted].exp().sum(-1).log() ** 2).sum()
+    found = summed_loss(model, model.hidden(inputs).flatten(0, 1), targets.flatten(), terms)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    ours, theirs = gradients(model, found / 37), gradients(model, expected / 37)
+    for name, grad in theirs.items():
+        assert (ours[name] - grad).norm() <= 1e-5 * grad.norm() + 1e-8, name
+
+
+@pytest.mark.parametrize("kind", ["causal", "masked", "permutation", "replaced_token"])
+def test_every_loss_over_tokens_has_the_terms(kind):
+    """log²Z of a model that scores all alike is log²V, whatever was predicted from what."""
+    objective = stand_in(ObjectiveConfig(kind=kind), 64, "cpu")
+    model = alike(kind)
+    inputs, targets = (each.numpy() for each in batch())
+    rows = objective.batch_of_rows(inputs, targets, (0,))
+    losses = []
+    for terms in (Terms(), Terms(z_loss=0.5)):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            found = replace(objective, terms=terms).loss(model, rows, counts_of(rows))
+        losses.append(found.item())
+    assert losses[1] - losses[0] == pytest.approx(0.5 * math.log(64) ** 2, rel=1e-5)
+
+
+def alike(kind):
+    """An untrained model, every weight of which is zero."""
+    family, head = {
+        "causal": ("gpt2", {}),
+        "masked": ("bert", {"head": "tokens"}),
+        "permutation": ("xlnet", {}),
+        "replaced_token": ("bert", {"head": "detection"}),
+    }[kind]
+    sizes = {"vocab_size": 64, "n_layers": 1, "d_model": 32, "context_length": 16, "n_heads": 2}
+    config = build(family, **sizes, **head)
+    settings = replace(SETTINGS, objective={"kind": kind})
+    model = untrained(config, settings)
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    return model
+
+
+def test_a_teachers_student_is_smoothed_too():
+    student, teacher = model_of("gpt2"), model_of("gpt2")
+    rows = Batch(*batch())
+    terms = Terms(z_loss=0.1, label_smoothing=0.3)
+    found = distillation_loss(teacher, 2.0, 1.0, terms)(student, rows, counts_of(rows))
+    expected = next_token_loss(student, rows, counts_of(rows), terms)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)

@@ -13,10 +13,10 @@ from groundup.architecture.trained_for import trained_for
 from groundup.errors import ConfigError
 from groundup.evaluate.objective import judge, of_a_share
 from groundup.train.batch import counts_of
-from groundup.train.loop import train_step
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.objective import stand_in
 from groundup.train.start import new_state
+from groundup.train.step import train_step
 from tests.train.small import SETTINGS, Tokens
 
 VOCAB_SIZE, FIRST = 160, 40  # ids below are special tokens
@@ -77,7 +77,7 @@ def training(kind, family, more, steps, **settings):
     objective = stand_in(config, VOCAB_SIZE, "cpu")
     losses = []
     for _ in range(steps):
-        batch = objective.batch_of_step(Phrases(), 1, state.step, 16, CONTEXT)
+        batch = objective.batch_at(Phrases(), 1, state.cursor, 16, CONTEXT)
         losses.append(train_step(state, chosen, batch, objective.loss)[0].item())
         state.step += 1
     return state, objective, losses
@@ -124,7 +124,7 @@ def test_a_second_task_on_pairs_adds_its_loss(sentence):
 def test_cutting_a_batch_changes_no_objective(kind, family, more):
     states = [training(kind, family, more, 1)[0], training(kind, family, more, 1)[0]]
     objective = stand_in(ObjectiveConfig(kind=kind, **more), VOCAB_SIZE, "cpu")
-    batch = objective.batch_of_step(Phrases(), 1, 7, 16, CONTEXT)
+    batch = objective.batch_at(Phrases(), 1, 7 * 16, 16, CONTEXT)
     counts = counts_of(batch)
     whole = objective.loss(states[0].model, batch, counts)
     whole.backward()
@@ -141,7 +141,7 @@ def test_cutting_a_batch_changes_no_objective(kind, family, more):
 def test_the_batch_of_a_step_is_a_function_of_seed_and_step():
     objective = stand_in(ObjectiveConfig(kind="span_corruption", n_sentinels=20), VOCAB_SIZE, "cpu")
     first, again, other = (
-        objective.batch_of_step(Phrases(), 3, step, 4, CONTEXT) for step in (5, 5, 6)
+        objective.batch_at(Phrases(), 3, 4 * step, 4, CONTEXT) for step in (5, 5, 6)
     )
     assert torch.equal(first.inputs, again.inputs)
     assert torch.equal(first.targets, again.targets)

@@ -31,6 +31,7 @@ from groundup.train.checkpoint import save_checkpoint
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.noise.special import needed
 from groundup.train.objective import objective_for
+from groundup.train.retention import Retention
 from groundup.train.special_ids import special_ids
 from groundup.train.start import new_state
 from tests.projects import here
@@ -71,7 +72,8 @@ def trained(folder: Path, family: str, objective: ObjectiveConfig, tokenizer: To
         "settings": settings.to_dict(),
         "tokenizer": tokenizer.hash,
     }
-    save_checkpoint(folder / "runs/r/checkpoints", new_state(config, settings), fingerprint, keep=1)
+    state = new_state(config, settings)
+    save_checkpoint(folder / "runs/r/checkpoints", state, fingerprint, keep=Retention(1))
     (checkpoint,) = (folder / "runs/r/checkpoints").iterdir()
     return checkpoint
 

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from groundup.train.batch import Batch
-from groundup.train.loop import train_step
 from groundup.train.objectives import IGNORED
 from groundup.train.start import new_state
+from groundup.train.step import train_step
 from tests.train.small import MODEL, SETTINGS, batch
 
 

@@ -10,6 +10,7 @@ from groundup.charts.figure import script as script
 from groundup.charts.lines import MOST_POINTS as MOST_POINTS
 from groundup.charts.lines import Band as Band
 from groundup.charts.lines import Bar as Bar
+from groundup.charts.lines import Marks as Marks
 from groundup.charts.lines import Series as Series
 from groundup.charts.lines import bar_chart as bar_chart
 from groundup.charts.lines import line_chart as line_chart

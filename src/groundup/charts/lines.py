@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from textwrap import wrap
 from typing import Any, Literal
 
 from groundup.charts.figure import COLOURS, QUIET, figure, text
@@ -24,6 +25,19 @@ class Series:
     x: Sequence[float]
     y: Sequence[float]
     style: Literal["line", "faint", "dashed", "points"] = "line"
+    colour: int = 0  # index into COLOURS
+    in_legend: bool = True
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Events of one kind on a chart: a symbol each, and a note under the mouse."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    notes: Sequence[str]
+    symbol: str  # plotly's name of it
     colour: int = 0  # index into COLOURS
 
 
@@ -55,6 +69,7 @@ def line_chart(
     y_title: str,
     *,
     bands: Sequence[Band] = (),
+    marks: Sequence[Marks] = (),
     log_switch: bool = False,
     from_zero: bool = False,
     y_format: str = "",
@@ -68,6 +83,7 @@ def line_chart(
         x_title: name and unit of the x axis.
         y_title: name and unit of the y axis.
         bands: shaded ranges behind the lines.
+        marks: events, before the lines.
         log_switch: offer a button between linear and logarithmic y axis.
         from_zero: let the y axis begin at zero.
         y_format: d3 format of the y axis, for example ``.0%``.
@@ -78,6 +94,7 @@ def line_chart(
     """
     traces = [_band_trace(band) for band in bands]
     traces += [_line_trace(one) for one in series]
+    traces += [_marks_trace(one) for one in marks]
     y_axis: dict[str, Any] = {"title": {"text": text(y_title)}}
     if from_zero:
         y_axis["rangemode"] = "tozero"
@@ -173,6 +190,25 @@ def _line_trace(series: Series) -> dict[str, Any]:
         },
         "marker": {"size": 7, "color": colour},
         "hovertemplate": "%{y:.4~g}",
+        **({} if series.in_legend else {"showlegend": False}),
+    }
+
+
+def _marks_trace(marks: Marks) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "name": text(marks.name),
+        "x": list(marks.x),
+        "y": [float(f"{value:.6g}") for value in marks.y],
+        "text": ["<br>".join(map(text, wrap(note, 80))) for note in marks.notes],
+        "mode": "markers",
+        "marker": {
+            "size": 11,
+            "symbol": marks.symbol,
+            "color": COLOURS[marks.colour % len(COLOURS)],
+            "line": {"width": 1.5, "color": COLOURS[marks.colour % len(COLOURS)]},
+        },
+        "hovertemplate": "%{text}<extra></extra>",
     }
 
 

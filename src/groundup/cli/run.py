@@ -31,6 +31,7 @@ def run(folder: str, overrides: tuple[str, ...], config: str | None, as_json: bo
     value runs again what depends on it, and only that.
     """
     from groundup.cli.results import headline, overview
+    from groundup.progress import is_first_process
     from groundup.project import load_project
     from groundup.stages import run_project
     from groundup.tables import print_json, print_tables
@@ -39,6 +40,8 @@ def run(folder: str, overrides: tuple[str, ...], config: str | None, as_json: bo
         folder, overrides = ".", (folder, *overrides)
     with failure_as_json(as_json):
         result = run_project(load_project(folder, config, overrides))
+    if not is_first_process():
+        return exit_code(result)
     if as_json:
         print_json(summary(result))
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from groundup.cli.options import project_options
+from groundup.cli.options import COUNT, project_options
 from groundup.cli.run import exit_code, failure_as_json, stage_table, summary
 
 
@@ -28,9 +28,64 @@ def plan(measure: bool, **given: Any) -> int:
 
 @click.command()
 @project_options
-def pretrain(**given: Any) -> int:
-    """Train the model. After an interruption the same command goes on from the last checkpoint."""
-    return run_until("pretrain", **given)
+@click.option(
+    "--allow-change",
+    "allow",
+    multiple=True,
+    metavar="KEY",
+    help="Go on with the newest run, with the value that KEY has now; may be given several times.",
+)
+@click.option(
+    "--at",
+    type=COUNT,
+    metavar="STEP",
+    help="Only leave word for the newest run: KEY=VALUE from that step on.",
+)
+@click.option("--over", type=COUNT, metavar="STEPS", help="With --at: come in over so many steps.")
+def pretrain(
+    allow: tuple[str, ...], at: float | None, over: float | None, as_json: bool, **given: Any
+) -> int:
+    """Train the model. After an interruption the same command goes on from the last checkpoint.
+
+    Another value is another run, unless its KEY is named with --allow-change.
+
+    `groundup pretrain --at 12000 learning_rate=0.01` changes a run at work: before its step after
+    that one, or as soon as it can, it takes the new value. If it is not at work, its next start
+    does.
+    """
+    if at is not None:
+        if allow:
+            raise click.UsageError("--at and --allow-change are two ways to change a run")
+        return leave_word(int(at), int(over or 0), as_json=as_json, **given)
+    if over is not None:
+        raise click.UsageError("--over goes with --at")
+    return run_until("pretrain", allow=allow or None, as_json=as_json, **given)
+
+
+def leave_word(
+    at: int,
+    over: int,
+    *,
+    project: str,
+    config: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Write a change for the newest run of a project."""
+    from groundup.project import load_project
+    from groundup.stages_by_hand import ask_newest, change_at
+    from groundup.tables import print_json
+    from groundup.train.changes import record
+
+    with failure_as_json(as_json):
+        change = change_at(at, over, overrides)
+        folder = ask_newest(load_project(project, config), change)
+    if as_json:
+        print_json({"run": str(folder), "change": record(change)})
+    else:
+        values = ", ".join(f"{key} {value}" for key, value in change.settings().items())
+        click.echo(f"{folder.name}: from step {at} on: {values}")
+    return 0
 
 
 @click.command()
@@ -55,11 +110,13 @@ def run_until(
     overrides: tuple[str, ...],
     as_json: bool,
     measure: bool = False,
+    allow: tuple[str, ...] | None = None,
 ) -> int:
     """Run what ``stage`` needs, then print its result; ``measure`` adds the model measured."""
     from groundup.cli.results import RESULTS
     from groundup.files import read_json
     from groundup.plan.local.report import measured_tables
+    from groundup.progress import is_first_process
     from groundup.project import load_project
     from groundup.stages import run_project
     from groundup.tables import Table, print_json, print_tables
@@ -67,11 +124,13 @@ def run_until(
     measured, started = {}, time.monotonic()
     with failure_as_json(as_json):
         loaded = load_project(project, config, overrides)
-        result = run_project(loaded, stage)
+        result = run_project(loaded, stage, **({"allow": allow} if allow else {}))
         if measure:
             from groundup.stages_measure import measure_plan
 
             measured = {"measured": measure_plan(loaded, anew=stage in result.skipped)}
+    if not is_first_process():
+        return exit_code(result)
     path = result.paths.get(stage)
     if as_json:
         name = RESULTS[stage][0]

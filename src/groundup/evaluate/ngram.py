@@ -37,7 +37,8 @@ SCORED_AT_ONCE = 2**20  # tokens, in whole documents
 
 def train_ngram(dataset: TokenDataset, order: int = ORDER) -> NGram:
     """Count all documents of ``dataset`` (`within_tokens` of ``MOST_TOKENS``)."""
-    return count(np.asarray(dataset.tokens, dtype=np.int64), dataset.vocab_size, order)
+    tokens = np.asarray(dataset.tokens, dtype=np.int64)
+    return count(tokens, dataset.vocab_size, order, int(tokens[0]))  # first is a separator
 
 
 def count(tokens: Ints, vocab_size: int, order: int = ORDER, bos_id: int = 0) -> NGram:

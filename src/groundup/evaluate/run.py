@@ -69,7 +69,7 @@ def evaluate(
     """
     split, train = TokenDataset(tokens, config.split), TokenDataset(tokens, "train")
     split.require_tokenizer(tokenizer.hash)
-    if model.config.vocab_size != tokenizer.vocab_size:
+    if model.config.vocab_size < tokenizer.vocab_size:
         raise InputError(
             f"the model has {model.config.vocab_size:,} tokens, "
             f"the tokenizer {tokenizer.vocab_size:,}",

@@ -14,6 +14,7 @@ from groundup.data.config import STANDARD_LIBRARY
 from groundup.evaluate.tables import OURS, name_of
 from groundup.report.compare import compare
 from groundup.report.evaluation import bits_of, rates_of
+from groundup.report.happened import counts
 from groundup.report.sources import Sources
 from groundup.units import format_bytes, format_count, format_duration, format_flops
 
@@ -168,9 +169,8 @@ def _did(stage: str, sources: Sources) -> str:
             )
         case "pretrain":
             tokens = sources.trained_tokens
-            resumed = len(sources.happened("resumed"))
-            again = f", resumed {resumed} time{'s' if resumed > 1 else ''}" if resumed else ""
-            return f"{sources.run.get('status', 'started')}: {format_count(tokens)} tokens{again}"
+            trained = f"{sources.run.get('status', 'started')}: {format_count(tokens)} tokens"
+            return ", ".join(filter(None, [trained, counts(sources)]))
         case "evaluate" if sources.evaluate:
             return "measured the model beside yardsticks on held-out text"
         case "export":
@@ -184,7 +184,8 @@ def _seconds(record: Mapping[str, Any]) -> float | None:
         ends = [datetime.fromisoformat(record[key]) for key in ("started_at", "finished_at")]
     except (KeyError, TypeError, ValueError):
         return None
-    return (ends[1] - ends[0]).total_seconds()
+    seconds = (ends[1] - ends[0]).total_seconds()
+    return seconds if seconds >= 0 else None  # the clock was set back meanwhile
 
 
 def _series(names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from groundup.charts import Band, Bar, Series, bar_chart, line_chart
+from groundup.report.happened import given_up, marks
 from groundup.report.sources import Sources
 
 TOKENS = "training tokens"
@@ -12,13 +13,18 @@ SMOOTHED_OVER = 1 / 40  # of the run, on each side of a point
 
 
 def loss_chart(sources: Sources) -> str:
-    """Training loss, validation points, and the predicted final loss with its band."""
+    """Training loss, what happened on the way, validation, and the prediction with its band."""
     x = column(sources, "tokens")
     loss = column(sources, "loss")
     ends = (x[0], x[-1])
+    smoothed = smooth(loss)
+    symbols = marks(
+        sources, {line["step"]: y for line, y in zip(sources.metrics, smoothed, strict=True)}
+    )
     series = [
+        *given_up(sources, max(loss)),
         Series("each step", x, loss, "faint", 0),
-        Series("training, smoothed", x, smooth(loss), "line", 0),
+        Series("training, smoothed", x, smoothed, "line", 0),
     ]
     evaluations = [event for event in sources.happened("evaluation") if "loss" in event]
     if evaluations:
@@ -37,8 +43,9 @@ def loss_chart(sources: Sources) -> str:
         TOKENS,
         "nats per token",
         bands=bands,
+        marks=symbols,
         log_switch=True,
-        height=380,
+        height=380 + 16 * len(symbols),  # their names stand in the legend
     )
 
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from groundup.data.report_tables import corpus_tables
 from groundup.plan.local.report import plan_tables
 from groundup.report.done import STAGES
+from groundup.report.happened import happened_table
 from groundup.report.plots import loss_chart, small_charts
 from groundup.report.sources import Sources
 from groundup.tables import Table
@@ -30,7 +31,7 @@ def training(sources: Sources) -> dict[str, Any] | None:
     return {
         "loss": Markup(loss_chart(sources)),
         "charts": [Markup(chart) for chart in small_charts(sources)],
-        "resumed": [event["step"] for event in sources.happened("resumed")],
+        "happened": happened_table(sources),
     }
 
 

@@ -5,6 +5,7 @@ Whatever is absent is None or empty; the sections that need it are left out and 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from groundup.artifacts import Artifact
 from groundup.files import read_json
-from groundup.track.run import read_lines
+from groundup.track.run import ABANDONED, EVENTS, METRICS, read_lines
 
 Record = Mapping[str, Any]
 
@@ -35,6 +36,7 @@ class Sources:
     run: Record
     metrics: list[dict[str, Any]]
     events: list[dict[str, Any]]
+    abandoned: list[dict[str, Any]]
     artifacts: Mapping[str, Artifact]
     data: Record
     tokenizer: Record
@@ -74,9 +76,12 @@ class Sources:
         return float(found.get("tokens", 0))
 
     def tokens_at(self, step: int) -> float:
-        """Training tokens seen after ``step``; every step has as many."""
+        """Training tokens seen after ``step``; steps that were not logged count as the mean one."""
+        place = bisect_right(self.metrics, step, key=lambda line: int(line["step"]))
+        before = self.metrics[place - 1] if place else {"tokens": 0, "step": 0}
         last = self.metrics[-1] if self.metrics else {"tokens": 0, "step": 1}
-        return float(step * last["tokens"] / last["step"])
+        per_step = last["tokens"] / last["step"]
+        return float(before["tokens"] + (step - before["step"]) * per_step)
 
 
 def read_sources(run: Path, artifacts: Mapping[str, Artifact]) -> Sources:
@@ -90,8 +95,9 @@ def read_sources(run: Path, artifacts: Mapping[str, Artifact]) -> Sources:
     return Sources(
         run_name=run.name,
         run=read_json(path) if path.exists() else {},
-        metrics=[line for line in read_lines(run / "metrics.jsonl") if line.get("tokens")],
-        events=list(read_lines(run / "events.jsonl")),
+        metrics=[line for line in read_lines(run / METRICS) if line.get("tokens")],
+        events=list(read_lines(run / EVENTS)),
+        abandoned=list(read_lines(run / ABANDONED)),
         artifacts=artifacts,
         **records,
     )

@@ -114,6 +114,10 @@ class TokenizerConfig(Section):
     """Longest token in characters (of byte-bpe: bytes); null is 16 for unigram and sentencepiece,
     and no limit for merges."""
 
+    taken_from: str | None = None
+    """Folder of a tokenizer.json, or of a model with one: that tokenizer is taken as it is. Then
+    nothing else goes into this section."""
+
     def with_special_tokens(self, names: Sequence[str]) -> TokenizerConfig:
         """The same with the special tokens ``names`` before its own, which keep their order.
 
@@ -189,6 +193,13 @@ class TokenizerConfig(Section):
 
     @model_validator(mode="after")
     def _has_effect(self) -> Self:
+        others = [
+            name
+            for name, field in type(self).model_fields.items()
+            if name != "taken_from" and getattr(self, name) != field.default
+        ]
+        if self.taken_from is not None and others:
+            raise ValueError(f"{' and '.join(others)} changes nothing: taken_from says it all")
         if self.pre_tokenizer != "default" and self.pre_tokenizer not in PRE_TOKENIZERS[self.kind]:
             choices = ", ".join(dict.fromkeys(("default", *PRE_TOKENIZERS[self.kind])))
             raise ValueError(

@@ -217,14 +217,14 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ``ids``; special tokens are left out, and what is not UTF-8 becomes U+FFFD."""
         if self._bytes is not None:
-            return b"".join(map(self._bytes.__getitem__, ids)).decode(errors="replace")
+            return b"".join(_pieces(self._bytes, ids)).decode(errors="replace")
         text: str = self._backend.decode(list(ids), skip_special_tokens=True)
         return text
 
     def spell(self, ids: Iterable[int]) -> str:
         """Text of ``ids`` in which special tokens are written by their names."""
         if self._spelled is not None:
-            return b"".join(map(self._spelled.__getitem__, ids)).decode(errors="replace")
+            return b"".join(_pieces(self._spelled, ids)).decode(errors="replace")
         text: str = self._backend.decode(list(ids), skip_special_tokens=False)
         return text
 
@@ -247,8 +247,8 @@ class Tokenizer:
         pieces = self._spelled if named else self._bytes
         if pieces is not None:
             decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-            for id in ids:
-                yield decoder.decode(pieces[id])
+            for piece in _pieces(pieces, ids):
+                yield decoder.decode(piece)
             yield decoder.decode(b"", final=True)
             return
         yield from self._stream_by_rules(ids, self.spell if named else self.decode)
@@ -309,6 +309,11 @@ class Tokenizer:
         """A token of letters to decode others after."""
         ordinary = (id for id in range(self.vocab_size) if self.decode([id]).strip().isalpha())
         return next(ordinary, 0)
+
+
+def _pieces(pieces: Sequence[bytes], ids: Iterable[int]) -> Iterator[bytes]:
+    """The bytes of each id; none of one beyond the tokens: a model may have more embeddings."""
+    return (pieces[id] if id < len(pieces) else b"" for id in ids)
 
 
 def _ids_by_rules(backend: tokenizers.Tokenizer, text: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""The order of the training samples, as a function of the seed and the step.
+"""The order of the training samples, as a function of the seed and of how many were used.
 
 No state, no shuffle buffer: resume is exact, skipping a batch is a number, and every machine knows
 every batch. Epoch *e* visits the samples in the order of a permutation of ``0 … n-1`` that can be
@@ -25,6 +25,8 @@ from groundup.tokens.slots import slots_of
 Int64 = npt.NDArray[np.int64]
 Uint64 = npt.NDArray[np.uint64]
 
+Later = Sequence[tuple[int, Mapping[str, float]]]
+
 ROUNDS = 8  # 4 are enough for a large domain (Luby & Rackoff); small ones need more
 # Places permuted at once and kept: a call costs some 14 walks of numpy's overhead, whatever its
 # size, so 64 places take 2 ms and 4,096 take 4.
@@ -34,7 +36,22 @@ BLOCK, N_BLOCKS = 4096, 256  # 32 KiB each: enough for the sources of a mixture
 def batch_of_step(
     dataset: TokenDataset, seed: int, step: int, batch_size: int, context_length: int
 ) -> tuple[Int64, Int64]:
-    """Inputs and targets of ``step`` (from 0), both ``[B, T] int64``; a target is the next token.
+    """`batch_at` of a run whose batches all have one size, at ``step`` (from 0)."""
+    return batch_at(dataset, seed, step * batch_size, batch_size, context_length)
+
+
+def batch_at(
+    dataset: TokenDataset,
+    seed: int,
+    cursor: int,
+    batch_size: int,
+    context_length: int,
+    later: Later = (),
+) -> tuple[Int64, Int64]:
+    """Inputs and targets of the samples ``cursor … cursor + B`` of a run, both ``[B, T] int64``.
+
+    A target is the next token. ``later`` has mixtures that took the place of the dataset's own:
+    (sample from which one holds, its shares).
 
     Without a mixture and with documents concatenated, window *i* is ``tokens[i*T : i*T + T + 1]``:
     windows share one token and leave none out but the tail. Documents follow one another in a
@@ -47,10 +64,10 @@ def batch_of_step(
         n_samples = dataset.n_windows(context_length)
         if n_samples < 1:
             raise too_short(dataset, f"split {dataset.split!r}", dataset.n_tokens, context_length)
-        numbers = samples_of_step(seed, step, batch_size, n_samples)
+        numbers = samples_at(seed, cursor, batch_size, n_samples)
         windows = dataset.windows(numbers, context_length)
         return windows[:, :-1], windows[:, 1:]
-    sources, numbers = draws_of_step(dataset, seed, step, batch_size, context_length)
+    sources, numbers = draws_at(dataset, seed, cursor, batch_size, context_length, later)
     segments = []
     for source, cut in enumerate(cuts(dataset, context_length)):
         rows = np.flatnonzero(sources == source)
@@ -65,26 +82,49 @@ def batch_of_step(
     return read(dataset, here[by_row], starts[by_row], lengths[by_row], shape)
 
 
-def draws_of_step(
-    dataset: TokenDataset, seed: int, step: int, batch_size: int, context_length: int
+def draws_at(
+    dataset: TokenDataset,
+    seed: int,
+    cursor: int,
+    batch_size: int,
+    context_length: int,
+    later: Later = (),
 ) -> tuple[Int64, Int64]:
     """Which cut of `tokens.samples.cuts` each sample of a batch comes from, and its number there.
 
     Both ``[B] int64``. Sample *k* of a run (whatever the batch size) takes slot *k* of
     `tokens.slots`; the samples of a source come in a new permutation every epoch of that source.
+    Under a later mixture the slots are counted anew, and a source goes on where it was.
     """
     drawn_from = cuts(dataset, context_length)
     if dataset.mixture is None:
-        numbers = samples_of_step(seed, step, batch_size, drawn_from[0].n_samples)
+        numbers = samples_at(seed, cursor, batch_size, drawn_from[0].n_samples)
         return np.zeros(batch_size, dtype=np.int64), numbers
-    slots = slots_of(row_shares(dataset.mixture, drawn_from))
-    first = step * batch_size
-    sources, places = slots.draw(np.arange(first, first + batch_size, dtype=np.int64))
+    wanted = np.arange(cursor, cursor + batch_size, dtype=np.int64)
+    sources, places = drawn(dataset.mixture, drawn_from, later, wanted)
     numbers = np.empty(batch_size, dtype=np.int64)
     for source, (name, cut) in enumerate(zip(dataset.mixture, drawn_from, strict=True)):
         here = sources == source
         numbers[here] = _in_epochs(places[here], cut.n_samples, seed, name)
     return sources, numbers
+
+
+def drawn(
+    mixture: Mapping[str, float], drawn_from: Sequence[Cut], later: Later, wanted: Int64
+) -> tuple[Int64, Int64]:
+    """Source of each sample number in ``wanted``, and how many earlier ones had the same source."""
+    stretches = [(0, mixture), *later]
+    ends = [begin for begin, _ in stretches[1:]] + [None]
+    before = np.zeros(len(mixture), dtype=np.int64)
+    sources, places = np.empty_like(wanted), np.empty_like(wanted)
+    for (begin, shares), end in zip(stretches, ends, strict=True):
+        slots = slots_of(row_shares({name: shares[name] for name in mixture}, drawn_from))
+        here = wanted >= begin if end is None else (wanted >= begin) & (wanted < end)
+        sources[here], within = slots.draw(wanted[here] - begin)
+        places[here] = before[sources[here]] + within
+        if end is not None:
+            before += slots.count(end - begin)
+    return sources, places
 
 
 def row_shares(mixture: Mapping[str, float], drawn_from: Sequence[Cut]) -> tuple[float, ...]:
@@ -94,13 +134,13 @@ def row_shares(mixture: Mapping[str, float], drawn_from: Sequence[Cut]) -> tuple
     return tuple(each / total for each in wanted)
 
 
-def samples_of_step(seed: int, step: int, batch_size: int, n_samples: int) -> Int64:
-    """The samples of batch ``step`` (from 0), ``[batch_size] int64`` in ``0 … n_samples-1``.
+def samples_at(seed: int, cursor: int, batch_size: int, n_samples: int) -> Int64:
+    """The samples from ``cursor`` on, ``[batch_size] int64`` in ``0 … n_samples-1``.
 
     Batch after batch runs through every sample once an epoch, whatever the batch size; a batch may
     lie across the edge of two epochs.
     """
-    places = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
+    places = np.arange(cursor, cursor + batch_size, dtype=np.int64)
     return _in_epochs(places, n_samples, seed)
 
 

@@ -42,6 +42,13 @@ class Slots:
         sources = self.sources[slots]
         return sources, rounds * self.quotas[sources] + self.ranks[slots]
 
+    def count(self, n: int) -> Int64:
+        """How many of the first ``n`` samples each source has, ``[n_sources]``."""
+        rounds, slots = divmod(n, N_SLOTS)
+        begun = np.bincount(self.sources[:slots], minlength=len(self.quotas))
+        counted: Int64 = rounds * self.quotas + begun
+        return counted
+
 
 @lru_cache(maxsize=8)
 def slots_of(shares: tuple[float, ...]) -> Slots:

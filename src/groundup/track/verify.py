@@ -13,7 +13,7 @@ from groundup.artifacts import MANIFEST, check_file, is_sealed, read_artifact
 from groundup.errors import GroundupError
 from groundup.files import LOCK, TEMPORARY, lock_holder, read_json
 from groundup.progress import say
-from groundup.track.run import checkpoints, loss_chain
+from groundup.track.run import METRICS, checkpoints, loss_chain
 
 
 def verify(path: Path) -> tuple[int, list[str]]:
@@ -83,7 +83,9 @@ def check_folder(folder: Path) -> tuple[int, list[str]]:
 def check_run(folder: Path) -> tuple[int, list[str]]:
     """A run's record and, once it is finished, the losses that its chain vouches for."""
     path = folder / "run.json"
-    if not path.exists() and all(inside.name.startswith(TEMPORARY) for inside in folder.iterdir()):
+    if not path.exists() and all(
+        inside.name.startswith(TEMPORARY) or inside.name == LOCK for inside in folder.iterdir()
+    ):
         return 0, []  # killed before its first line
     try:
         record = read_json(path)
@@ -93,7 +95,10 @@ def check_run(folder: Path) -> tuple[int, list[str]]:
         return 1, [f"{path}: its own hash does not match"]
     if record.get("status") != "finished" or "loss_chain" not in record:
         return 1, []
-    metrics = folder / "metrics.jsonl"
+    metrics = folder / METRICS
+    if record.get("lost_lines"):
+        say(f"{path}: lines of its logs were lost on a full disk, as it says: not checked")
+        return 1, []
     if loss_chain(metrics) == record["loss_chain"]:
         return 2, []
     return 2, [f"{metrics}: its losses are not those of the run (run.json: loss_chain)"]

@@ -58,8 +58,11 @@ class Batch:
     def split(self, size: int) -> Iterator[Batch]:
         """Micro-batches of ``size`` rows."""
         for start in range(0, len(self.inputs), size):
-            rows = slice(start, start + size)
-            yield replace(self, **{name: x[rows] for name, x in self._tensors()})
+            yield self.rows(slice(start, start + size))
+
+    def rows(self, which: slice | Tensor) -> Batch:
+        """Some of the rows."""
+        return replace(self, **{name: x[which] for name, x in self._tensors()})
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         for field in fields(self):
@@ -80,6 +83,10 @@ class Counts:
     targets: Tensor
     tokens: Tensor
     rows: int
+
+    def to(self, device: str) -> Counts:
+        """The same on ``device``."""
+        return Counts(self.targets.to(device), self.tokens.to(device), self.rows)
 
 
 def counts_of(batch: Batch) -> Counts:

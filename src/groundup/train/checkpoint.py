@@ -1,103 +1,90 @@
 """Checkpoints without pickle: safetensors, JSON, and a manifest with a hash of every tensor.
 
-``checkpoints/step-00000120/`` holds ``model-00000.safetensors`` and ``optimizer-00000.safetensors``
-(the number is the rank; each tensor's global shape and offset stand in the file's header, so that a
-later layout can load what an earlier one wrote), ``state.json`` (step, loss chain, RNG,
-fingerprint) and ``manifest.json``, written last. The folder appears whole or not at all; a damaged
-one is named and the one before it is used. None of safetensors, ``torch.load`` and DCP notices a
-flipped bit: the hashes do.
+``checkpoints/step-00000120/`` holds, of each rank, ``model-``, ``optimizer-`` and, where one is
+kept, ``average-<rank>.safetensors`` (each tensor's global shape and offset stand in the file's
+header, so that any layout loads what any other wrote: `shards`) and ``rng-<rank>.json``; of the run
+``state.json`` (everything of a `RunState` that is no tensor, and the fingerprint) and
+``manifest.json``, written last (`commit`). The folder appears whole or not at all; a damaged one is
+named and the one before it is used. None of safetensors, ``torch.load`` and DCP notices a flipped
+bit: the hashes do.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from groundup.architecture.config import ModelConfig
-from groundup.artifacts import damage, write_manifest
-from groundup.errors import CorruptError, InputError
-from groundup.files import TEMPORARY, atomic_folder, read_json
+from groundup.artifacts import check_file, read_artifact
+from groundup.errors import InputError
+from groundup.files import read_json
+from groundup.model.blend import blend_activation
 from groundup.model.transformer import Transformer
 from groundup.model.weights import weights_of
-from groundup.track.run import checkpoint_name, checkpoints
-from groundup.train import faults
+from groundup.track.run import checkpoint_name
+from groundup.train.commit import CHECKPOINT_VERSION, begin, commit
+from groundup.train.distributed import ALONE, Ranks
 from groundup.train.optimizers.groups import load_optimizer_tensors
+from groundup.train.parallel import is_cut, local_tensor
 from groundup.train.replaced_token import ReplacedTokenPair
-from groundup.train.state import RunState, rng_state, set_rng_state
-
-RANK = 0  # one process for now; the format already names it
-SCALARS = (  # of `RunState`
-    "step", "tokens", "loss_chain", "elapsed_seconds", "step_seconds", "peak_memory_bytes",
-)  # fmt: skip
+from groundup.train.retention import Retention
+from groundup.train.shards import Shards, damaged, open_shards
+from groundup.train.snapshot import HostMemory
+from groundup.train.state import RunState, seed_everything, set_rng_state
 
 
 def save_checkpoint(
-    folder: Path, state: RunState, fingerprint: Mapping[str, Any], *, keep: int
+    folder: Path,
+    state: RunState,
+    fingerprint: Mapping[str, Any],
+    *,
+    keep: Retention,
+    ranks: Ranks = ALONE,
 ) -> Path:
-    """Write ``folder/step-<step>`` and drop all but the last ``keep`` checkpoints up to it.
-
-    Later ones can only be damaged ones that were passed over; they are overwritten in their turn.
+    """Write ``folder/step-<step>`` and wait for it; `writer.Saver` does not wait.
 
     Raises:
         StorageError: the disk is full or read-only; older checkpoints are untouched.
+        CorruptError: the disk does not give back what was written.
     """
-    path = folder / checkpoint_name(state.step)
-    with atomic_folder(path) as temporary:
-        for group, tensors in state.tensors().items():
-            whole = {
-                name: {"global_shape": list(t.shape), "offset": [0] * t.ndim}
-                for name, t in sorted(tensors.items())
-            }
-            save_file(
-                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-                temporary / f"{group}-{RANK:05d}.safetensors",
-                metadata={"layout": json.dumps(whole)},  # one key: several have no fixed order
-            )
-        record = {
-            **{name: getattr(state, name) for name in SCALARS},
-            "rng": rng_state(),
-            "fingerprint": dict(fingerprint),
-        }
-        (temporary / "state.json").write_text(json.dumps(record), encoding="utf-8")
-        faults.point("checkpoint")
-        write_manifest(temporary, {"kind": "checkpoint", "name": path.name, "step": state.step})
-    problems = damage(path)
-    if problems:
-        raise CorruptError(
-            f"a checkpoint was damaged while it was written: {problems[0]}",
-            where=str(path),
-            fix="test this machine's disk and memory; older checkpoints were kept",
-        )
-    for old in [other for other in checkpoints(folder) if other <= path][:-keep]:
-        # Renamed first: a process killed in between leaves no half of a checkpoint.
-        shutil.rmtree(old.rename(folder / f"{TEMPORARY}{old.name}"))
+    snapshot = HostMemory().snapshot(state, fingerprint, ranks)
+    path = folder / checkpoint_name(snapshot.step)
+    commit(path, begin(path, snapshot, ranks), snapshot, keep, ranks)
     return path
 
 
-def load_checkpoint(path: Path, state: RunState) -> dict[str, Any]:
-    """Bring ``state`` to where it was when ``path`` was written.
+def load_checkpoint(path: Path, state: RunState, ranks: Ranks = ALONE) -> dict[str, Any]:
+    """Bring ``state`` to where it was when ``path`` was written, whatever the layouts of both.
+
+    Only this process's pieces are read. A rank that the writing run did not have starts its random
+    generators from (seed, rank, step).
 
     Returns:
         the fingerprint stored in it.
 
     Raises:
+        CorruptError: what is read is not what was written; file and tensor are named.
         InputError: the tensors are not those of this model.
     """
-    record = read_json(path / "state.json")
-    load_weights(path, state.model)
-    load_optimizer_tensors(
-        state.model, state.optimizers, load_file(path / f"optimizer-{RANK:05d}.safetensors")
-    )
-    for name in SCALARS:
-        setattr(state, name, record[name])
-    set_rng_state(record["rng"])
+    files = require_readable(path)
+    record = read_document(path, "state.json", files)
+    weights = open_shards(path, "model", files)
+    fill_weights(path, state.model, weights, ranks)
+    fill_optimizers(state, open_shards(path, "optimizer", files))
+    fill_average(state, open_shards(path, "average", files))
+    state.restore(record)
+    rng = f"rng-{ranks.rank:05d}.json"
+    if rng in files:
+        set_rng_state(read_document(path, rng, files))
+    else:
+        seed = record["fingerprint"].get("settings", {}).get("seed", 0)
+        digest = hashlib.sha256(f"{seed} {state.step}".encode()).digest()
+        seed_everything(int.from_bytes(digest[:7]), ranks.rank)
     return dict(record["fingerprint"])
 
 
@@ -114,15 +101,13 @@ def load_model_weights(path: Path) -> Transformer:
 
 
 def load_trained(path: Path) -> Transformer | ReplacedTokenPair:
-    """What was trained, whole; see `load_model_weights`."""
-    problems = damage(path)
-    if problems:
-        raise CorruptError(
-            f"damaged checkpoint: {'; '.join(problems)}",
-            where=str(path),
-            fix="use an earlier checkpoint of the same run",
-        )
-    fingerprint = read_json(path / "state.json")["fingerprint"]
+    """What was trained, whole; its averaged weights where they are kept.
+
+    See `load_model_weights`.
+    """
+    files = read_artifact(path).manifest["files"]
+    record = read_document(path, "state.json", files)
+    fingerprint, activation = record["fingerprint"], record.get("activation")
     config = ModelConfig.from_dict(fingerprint["model"])
     objective = fingerprint.get("settings", {}).get("objective", {})
     model: Transformer | ReplacedTokenPair
@@ -131,26 +116,110 @@ def load_trained(path: Path) -> Transformer | ReplacedTokenPair:
     else:
         model = Transformer(config)
     load_weights(path, model)
+    if activation is not None:  # changed on the way
+        blend_activation(model, **activation)
     return model.eval()
 
 
-@torch.no_grad()
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Copy a checkpoint's weights into ``model``; tied ones are stored once.
+    """Copy a checkpoint's weights, averaged where they are, into ``model``.
 
     Raises:
+        CorruptError: a hash does not match; the file and tensor are named.
         InputError: names or shapes are not those of ``model``.
     """
-    weights = load_file(path / f"model-{RANK:05d}.safetensors")
-    parameters = weights_of(model)
-    stored = {(name, tensor.shape) for name, tensor in weights.items()}
-    differing = stored ^ {(name, parameter.shape) for name, parameter in parameters.items()}
-    if differing:
-        names = ", ".join(sorted({name for name, _ in differing}))
+    files = read_artifact(path).manifest["files"]
+    weights, average = (open_shards(path, group, files) for group in ("model", "average"))
+    fill_weights(path, model, Shards({**weights.pieces, **average.pieces}), ALONE)
+
+
+def require_readable(path: Path) -> dict[str, Any]:
+    """The files of a checkpoint's manifest.
+
+    Raises:
+        CorruptError: there is no manifest that its own hash vouches for.
+        InputError: an earlier version wrote it.
+    """
+    manifest = read_artifact(path).manifest
+    if manifest.get("checkpoint_version") != CHECKPOINT_VERSION:
         raise InputError(
-            f"the checkpoint is of another model: {names} are not alike",
+            f"a checkpoint of version {manifest.get('checkpoint_version', 1)}; this code goes on "
+            f"from version {CHECKPOINT_VERSION}",
+            where=str(path),
+            fix="go on with the version of groundup that wrote it (manifest: code_version); its "
+            "weights can be loaded, exported and measured by this one",
+        )
+    return dict(manifest["files"])
+
+
+def read_document(path: Path, name: str, files: Mapping[str, Any]) -> dict[str, Any]:
+    """One of a checkpoint's JSON files, its hash compared."""
+    problems = check_file(path / name, files[name]) if name in files else ["missing"]
+    if problems:
+        raise damaged(path / name, "; ".join(problems))
+    return dict(read_json(path / name))
+
+
+def fill_weights(path: Path, model: nn.Module, stored: Shards, ranks: Ranks) -> None:
+    """Copy the stored weights into the model's pieces; tied ones are stored once.
+
+    Raises:
+        InputError: names or shapes are not those of ``model``. Of several ranks one may have a
+            part of the layers.
+    """
+    weights = weights_of(model)
+    found, wanted = stored.names(), {name: tuple(t.shape) for name, t in weights.items()}
+    differing = {name for name, shape in wanted.items() if found.get(name) != shape}
+    if ranks.size == 1:
+        differing |= found.keys() - wanted.keys()
+    if differing:
+        raise InputError(
+            f"the checkpoint is of another model: {', '.join(sorted(differing))} are not alike",
             where=str(path),
             fix="load it with the code and the configuration of the run that wrote it",
         )
-    for name, parameter in parameters.items():
-        parameter.copy_(weights[name])
+    for name, weight in weights.items():
+        stored.fill(name, weight)
+
+
+def fill_optimizers(state: RunState, stored: Shards) -> None:
+    """Make the optimizers' states anew from the files, each laid out as its parameter."""
+    parameters = dict(state.model.named_parameters())
+    tensors: dict[str, Tensor] = {}
+    for name, shape in stored.names().items():
+        parameter = parameters.get(name.rpartition("/")[0])
+        if parameter is not None:
+            like = parameter if tuple(parameter.shape) == shape else torch.empty(shape)
+            tensors[name] = empty_like(like, stored.dtype(name))
+            stored.fill(name, tensors[name])
+    load_optimizer_tensors(state.model, state.optimizers, tensors)
+
+
+def empty_like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Memory of a tensor's shape, layout and device."""
+    if not is_cut(tensor):
+        return torch.empty(tensor.shape, dtype=dtype, device=tensor.device)
+    from torch.distributed.tensor import DTensor
+
+    local = torch.empty_like(local_tensor(tensor), dtype=dtype)
+    return DTensor.from_local(
+        local,
+        tensor.device_mesh,
+        tensor.placements,
+        run_check=False,
+        shape=tensor.shape,
+        stride=tensor.stride(),
+    )
+
+
+def fill_average(state: RunState, stored: Shards) -> None:
+    """Make the averages anew, laid out as the weights; there are none where none were stored."""
+    weights = weights_of(state.model)
+    average = {
+        name: empty_like(weights[name], stored.dtype(name))
+        for name in stored.pieces
+        if name in weights
+    }
+    for name, tensor in average.items():
+        stored.fill(name, tensor)
+    state.average = average or None

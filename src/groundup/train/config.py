@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from groundup.section import Section
+from groundup.train.augment.config import AugmentConfig
+from groundup.train.changes import Change
+from groundup.train.guard.config import GuardConfig
+from groundup.train.integrity.config import IntegrityConfig
+from groundup.train.layout import LayoutConfig
+from groundup.train.lengths import (
+    IN_TOKENS,
+    RampConfig,
+    Schedule,
+    in_steps,
+    require_warm,
+    schedule_problems,
+)
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.units import Count
 
@@ -40,22 +53,63 @@ class PretrainConfig(Section):
     nanochat, whose embeddings start at size 1; 0.003 for the other families."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled weight decay of matrices (embeddings, norms and biases have none)."""
+    l1: float = Field(0.0, ge=0)
+    """L1 penalty on the matrices that decay: its gradient, this times the sign of each weight."""
+    l2: float = Field(0.0, ge=0)
+    """L2 penalty on the same: its gradient, this times each weight."""
+    z_loss: float = Field(0.0, ge=0)
+    """What the mean of log²Z counts in the loss, Z being the sum of a token's exponentiated scores;
+    1e-4 in PaLM."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each target's probability that is spread over the whole vocabulary."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Muon's momentum."""
     beta1: float = Field(0.8, ge=0, lt=1)
     """AdamW's first decay rate."""
     beta2: float = Field(0.95, ge=0, lt=1)
     """AdamW's second decay rate."""
+    clip: Literal["global", "adaptive", "none"] = "global"
+    """global: by the norm of all gradients; adaptive: each tensor by its own usual norm (AdaGC),
+    after 100 steps of global; none."""
     grad_clip: float = Field(1.0, gt=0)
     """Largest global gradient norm."""
-    schedule: Literal["wsd", "cosine"] = "wsd"
-    """wsd: warm-up, stable, linear decay; cosine: warm-up, then half a cosine."""
-    warmup_steps: Count = 10
-    """Steps over which the learning rate rises from zero."""
-    decay_fraction: float = Field(0.5, gt=0, le=1)
-    """wsd: share of the steps, at the end, over which the learning rate falls."""
-    min_lr_ratio: float = Field(0.0, ge=0, le=1)
-    """Final learning rate as a share of the peak."""
+    schedule: Schedule = "wsd"
+    """What follows the warm-up: wsd: the peak, then a straight line down; cosine: half a cosine;
+    linear: a straight line; inverse_sqrt: one over the root of the steps; step: stairs;
+    exponential; constant; opt: linear to 0.1 of the peak after 375M tokens of warm-up."""
+    warmup_steps: Count | None = None
+    """Steps over which the learning rate rises from zero; null: 10, and 375M tokens for opt."""
+    warmup_tokens: Count | None = Field(None, ge=1)
+    """The same in tokens."""
+    decay_fraction: float | None = Field(None, gt=0, le=1)
+    """wsd: share of the steps, at the end, over which the learning rate falls; null: 0.5."""
+    decay_steps: Count | None = Field(None, ge=1)
+    """Steps over which the learning rate falls: wsd: the last ones; cosine, linear, opt: those
+    after the warm-up; null: to the end."""
+    decay_tokens: Count | None = Field(None, ge=1)
+    """The same in tokens."""
+    lr_step_every: Count | None = Field(None, ge=1)
+    """step: steps between two falls."""
+    lr_step_every_tokens: Count | None = Field(None, ge=1)
+    """The same in tokens."""
+    lr_step_factor: float | None = Field(None, gt=0, lt=1)
+    """step: what each fall multiplies by; null: 0.1."""
+    lr_half_life: Count | None = Field(None, ge=1)
+    """exponential: steps over which the learning rate halves."""
+    lr_half_life_tokens: Count | None = Field(None, ge=1)
+    """The same in tokens."""
+    min_lr_ratio: float | None = Field(None, ge=0, le=1)
+    """The least share of the peak that the learning rate falls to; null: 0, and 0.1 for opt."""
+    batch_size_ramp: RampConfig | None = None
+    """The batch grows from `start` sequences to `batch_size`, in equal stairs."""
+    sequence_length_ramp: RampConfig | None = None
+    """Rows grow from `start` tokens to the context length; each row is cut, so the tokens of a step
+    stay the same. For kind causal."""
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Keeps a moving average of the weights with this decay a step, say 0.999; validation, samples
+    and the finished model are the average's."""
+    augment: AugmentConfig = AugmentConfig()
+    """Changes at random to the text."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the features of each sub-layer's result, and of the embeddings, that is left out."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)
@@ -83,12 +137,28 @@ class PretrainConfig(Section):
     """Windows of the validation split in each of those."""
     checkpoint_every: Count | None = Field(None, ge=1)
     """Steps between checkpoints; null: about 30 seconds."""
-    keep_checkpoints: Annotated[Count, Field(ge=1)] = 2
+    keep_last: Annotated[Count, Field(ge=1)] = 2
     """How many of the last checkpoints stay on disk."""
+    keep_every: Count | None = Field(None, ge=1)
+    """Checkpoints at multiples of so many steps stay for good; null: none."""
+    keep_best: bool = False
+    """Whether the checkpoint with the lowest validation loss stays too."""
     sample_every: Count | None = Field(None, ge=1)
     """Steps between sample texts; null: about a minute."""
     sample_prompt: str = "def "
     """What the sample texts start with."""
+    guard: GuardConfig = GuardConfig()
+    """What is done about loss spikes and instability."""
+    integrity: IntegrityConfig = IntegrityConfig()
+    """Checks against silent corruption."""
+    layout: LayoutConfig = LayoutConfig()
+    """How several processes share the work."""
+    changes: tuple[Change, ...] = ()
+    """Settings that change on the way; `groundup pretrain --at` adds one by hand."""
+    init_from: str | None = None
+    """Checkpoint, run, project or model of others (a folder as transformers writes it) whose
+    weights training begins with; null: at random. The section `model` is then taken from it, but
+    for `context_length`; the tokenizer must be its own (`tokenizer.taken_from`)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -100,7 +170,38 @@ class PretrainConfig(Section):
         for name in ("adam_learning_rate", "embedding_learning_rate"):
             if self.optimizer == "adamw" and getattr(self, name) is not None:
                 raise ValueError(f"{name} goes with optimizer: muon; set learning_rate")
+        problems = schedule_problems(self)
+        if problems:
+            raise ValueError("; ".join(problems))
+        if self.clip == "none" and self.grad_clip != type(self).model_fields["grad_clip"].default:
+            raise ValueError("grad_clip says nothing with clip: none")
+        if self.init_from is not None and self.objective.kind == "replaced_token":
+            raise ValueError("init_from is for one model, and replaced_token trains a pair")
+        if self.sequence_length_ramp is not None and self.objective.kind != "causal":
+            raise ValueError("sequence_length_ramp cuts rows of objective.kind causal only")
+        for change in self.changes:
+            self.changed(change)
         return self
+
+    def changed(self, change: Change) -> PretrainConfig:
+        """The section as a change leaves it, checked like any other.
+
+        Raises:
+            ValueError: it would not be a valid one.
+        """
+        named = {k: v for k, v in change.settings().items() if k in type(self).model_fields}
+        of_muon = ("adam_learning_rate", "embedding_learning_rate")
+        dropped = of_muon if change.optimizer == "adamw" else ()
+        before = {k: v for k, v in self.model_dump(exclude={"changes"}).items() if k not in dropped}
+        try:
+            return type(self).model_validate({**before, **named})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            said = first["msg"].removeprefix("Value error, ")
+            raise ValueError(
+                f"the change at {change.at}: {where + ': ' if where else ''}{said}"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -132,7 +233,7 @@ class Settings:
     evaluate_every: int
     evaluation_windows: int
     checkpoint_every: int
-    keep_checkpoints: int
+    keep_last: int
     sample_every: int
     sample_prompt: str
     seed: int
@@ -142,6 +243,26 @@ class Settings:
     activation_dropout: float = 0.0
     layer_dropout: float = 0.0
     attend_across_documents: bool = True
+    keep_every: int | None = None
+    keep_best: bool = False
+    guard: Mapping[str, Any] = field(default_factory=lambda: GuardConfig().model_dump())
+    integrity: Mapping[str, Any] = field(default_factory=lambda: IntegrityConfig().model_dump())
+    layout: Mapping[str, Any] = field(default_factory=lambda: LayoutConfig().model_dump())
+    changes: Sequence[Mapping[str, Any]] = ()
+    l1: float = 0.0
+    l2: float = 0.0
+    z_loss: float = 0.0
+    label_smoothing: float = 0.0
+    clip: str = "global"
+    decay_steps: int | None = None
+    lr_step_every: int | None = None
+    lr_step_factor: float = 0.1
+    lr_half_life: int | None = None
+    batch_size_ramp: Mapping[str, int] | None = None  # start and steps
+    sequence_length_ramp: Mapping[str, int] | None = None
+    ema_decay: float | None = None
+    augment: Mapping[str, Any] = field(default_factory=lambda: AugmentConfig().model_dump())
+    init_from: str | None = None  # the folder itself
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the manifest."""
@@ -151,15 +272,26 @@ class Settings:
 def settle(
     config: PretrainConfig, choice: Mapping[str, Any], *, context_length: int, seed: int
 ) -> Settings:
-    """Fill what the section leaves open from the plan's ``choice`` (the keys in `CHOSEN`)."""
+    """Fill what the section leaves open from the plan's ``choice`` (the keys in `CHOSEN`).
+
+    Raises:
+        ConfigError: the run is shorter than a warm-up given in tokens, or a ramp does not fit.
+    """
     open_settings = unsettled(config, context_length=context_length, seed=seed)
-    return Settings(**{**open_settings, **{key: choice[key] for key in CHOSEN}})
+    settings = Settings(**{**open_settings, **{key: choice[key] for key in CHOSEN}})
+    require_warm(config, settings.warmup_steps, settings.steps)
+    return settings
 
 
 def unsettled(config: PretrainConfig, *, context_length: int, seed: int) -> dict[str, Any]:
-    """The fields of `Settings` with those in `CHOSEN` still as open as the section leaves them."""
+    """The fields of `Settings` with those in `CHOSEN` still as open as the section leaves them.
+
+    Raises:
+        ConfigError: a ramp does not fit batch size or context length.
+    """
     return {
-        **config.model_dump(),
+        **config.model_dump(exclude=set(IN_TOKENS)),
+        **in_steps(config, context_length),
         "objective": config.objective.of_kind(),
         "float32_matmul_precision": None,
         "micro_batch_size": config.micro_batch_size or config.batch_size,
@@ -177,14 +309,18 @@ CHOSEN = (
 
 # What may change without changing a bit of the result: how often is looked at and kept.
 BESIDE_THE_BITS = (
-    "evaluate_every", "evaluation_windows", "checkpoint_every", "keep_checkpoints", "sample_every",
-    "sample_prompt",
+    "evaluate_every", "evaluation_windows", "checkpoint_every", "keep_last", "keep_every",
+    "keep_best", "sample_every", "sample_prompt", "integrity", "layout",
 )  # fmt: skip
+
+WHO_IS_TOLD = ("alert_command", "alert_webhook")  # of the guard
 
 
 def bits_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a run's bits depend on: what it is named after."""
-    return {name: value for name, value in settings.items() if name not in BESIDE_THE_BITS}
+    bits = {name: value for name, value in settings.items() if name not in BESIDE_THE_BITS}
+    guard = {name: value for name, value in bits["guard"].items() if name not in WHO_IS_TOLD}
+    return {**bits, "guard": guard}
 
 
 SAMPLE_TOKENS = 64  # of the texts that a run writes while it trains

@@ -3,7 +3,9 @@
 The student learns the teacher's whole distribution, both softened by a temperature τ, beside the
 tokens themselves:
 
-    hard · CE(student, token) + (1 - hard) · τ² · KL(teacher_τ ‖ student_τ)
+    hard · L(student, token) + (1 - hard) · τ² · KL(teacher_τ ‖ student_τ)
+
+L is the cross-entropy and the terms that training adds to it.
 
 τ² keeps the size of the soft gradients where it is when τ changes (Hinton, section 2).
 """
@@ -19,10 +21,12 @@ from groundup.errors import InputError
 from groundup.model.transformer import Transformer
 from groundup.tokens.samples import IGNORED
 from groundup.train.batch import Batch, Counts
-from groundup.train.objectives import Loss
+from groundup.train.objectives import NO_TERMS, Loss, Terms, loss_of_logits
 
 
-def distillation_loss(teacher: Transformer, temperature: float, hard_weight: float) -> Loss:
+def distillation_loss(
+    teacher: Transformer, temperature: float, hard_weight: float, terms: Terms = NO_TERMS
+) -> Loss:
     """The loss of a student beside ``teacher``, which is never changed.
 
     Raises:
@@ -36,7 +40,7 @@ def distillation_loss(teacher: Transformer, temperature: float, hard_weight: flo
         with torch.no_grad():
             known = _logits(teacher, batch, wanted)
         found = _logits(student, batch, wanted)
-        hard = F.cross_entropy(found, batch.targets[wanted], reduction="sum")
+        hard = loss_of_logits(found, batch.targets[wanted], terms)
         soft = F.kl_div(
             (found / temperature).log_softmax(-1),
             (known / temperature).log_softmax(-1),

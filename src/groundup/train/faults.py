@@ -2,6 +2,7 @@
 
 ``kill@step=N``: SIGKILL at the end of step N, before it is logged. ``kill@checkpoint=N``: SIGKILL
 inside the N-th checkpoint's write, when the tensors are on disk and the manifest is not.
+``GROUNDUP_FAULT_RANK=1``: in that rank only. What torchrun has restarted is spared.
 """
 
 from __future__ import annotations
@@ -21,8 +22,15 @@ def point(place: str, count: int | None = None) -> None:
     """Say that ``place`` was reached (the ``count``-th time); die here if that was asked for."""
     _reached[place] += 1
     wanted = check()
-    if wanted == (place, _reached[place] if count is None else count):
+    if wanted == (place, _reached[place] if count is None else count) and is_meant():
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def is_meant() -> bool:
+    """Whether the fault is for this rank, in the first start of a run under torchrun."""
+    rank = os.environ.get("RANK", "0")
+    first_start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+    return first_start and os.environ.get("GROUNDUP_FAULT_RANK", rank) == rank
 
 
 def check() -> tuple[str, int] | None:

@@ -1,44 +1,39 @@
 """The training loop. `train` is the whole idea; everything else is a function it calls.
 
-Notable: the batch of a step is a function of (seed, step), so resume is exact. The loss is a sum
-over target tokens divided by their count in the *whole* step, so cutting a batch into micro-batches
-does not change it. Losses stay on the device until a group of steps is logged; a non-finite one
-stops the run there, before any checkpoint could hold it.
+Notable: a batch is a function of the seed and of the samples used so far, so resume is exact and a
+batch can be left out. The loss is a sum over target tokens divided by their count in the *whole*
+step, so cutting a batch into micro-batches, or over processes, does not change it. Loss and
+gradient norm are looked at before they are applied: what is not finite never is.
 
     B batch_size   T context_length   V vocab_size
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from groundup.errors import DivergedError, Interrupted
-from groundup.progress import Progress, progress
-from groundup.tables import printable
+from groundup.errors import Interrupted
 from groundup.tokens.dataset import TokenDataset
-from groundup.track.run import Run
 from groundup.train import faults
-from groundup.train.batch import Batch, counts_of
-from groundup.train.checkpoint import save_checkpoint
+from groundup.train.average import averaged
+from groundup.train.batch import Batch, Counts, counts_of
 from groundup.train.config import Settings
-from groundup.train.objective import CAUSAL, Objective
-from groundup.train.objectives import Loss, next_token_loss
-from groundup.train.optimizers.groups import set_learning_rate
-from groundup.train.precision import autocast
-from groundup.train.resources import peak_memory_bytes
-from groundup.train.schedules import learning_rate_ratio
-from groundup.train.signals import stop_requested
+from groundup.train.distributed import Ranks, limit_waiting, rows_of
+from groundup.train.guard.guard import Guard
+from groundup.train.heartbeat import Heart
+from groundup.train.hot_swap import Changes
+from groundup.train.integrity.checks import IntegrityChecks
+from groundup.train.log import Log
+from groundup.train.objective import Objective
+from groundup.train.parallel import whole_model
+from groundup.train.ramps import batch_size_at, cut_rows, sequence_length_at
+from groundup.train.recovery import Recovery
 from groundup.train.state import RunState
-
-LOG_EVERY = {"cpu": 1, "cuda": 10}  # steps between two waits for the device
+from groundup.train.step import apply_gradients, gradients
 
 
 @dataclass(frozen=True)
@@ -48,182 +43,145 @@ class Hooks:
     Attributes:
         evaluate: model → metrics, among them ``loss`` (nats per target).
         sample: model → a text.
-        flops_per_token: for the share of the machine's rate that is used (MFU).
-        matmul_flops_per_second: that rate, as measured.
     """
 
     evaluate: Callable[[Any], Mapping[str, float]]
     sample: Callable[[Any], str]
-    flops_per_token: float
-    matmul_flops_per_second: float
 
 
-def train(
-    state: RunState,
-    dataset: TokenDataset,
-    settings: Settings,
-    run: Run,
-    fingerprint: Mapping[str, Any],
-    hooks: Hooks,
-    objective: Objective = CAUSAL,
-) -> None:
-    """Train from ``state.step`` to ``settings.steps``.
+@dataclass(frozen=True)
+class Training:
+    """The parts of a run that the loop brings together.
+
+    Attributes:
+        dataset, objective: where a batch comes from, and what it is for.
+        changes: what the settings are at each step.
+        hooks: what the loop asks of higher floors.
+        guard, checks: what judges each step, and what finds silent corruption.
+        recovery: checkpoints, and the way back to one of them.
+        log, heart: what is written and shown, and the sign of life.
+        stop: whether this process was asked to stop.
+        ranks: this process among those of the run.
+    """
+
+    dataset: TokenDataset
+    objective: Objective
+    changes: Changes
+    hooks: Hooks
+    guard: Guard
+    checks: IntegrityChecks
+    recovery: Recovery
+    log: Log
+    heart: Heart
+    stop: Callable[[], bool]
+    ranks: Ranks
+
+
+def train(state: RunState, run: Training) -> None:
+    """Train from ``state.step`` to the last step.
 
     Raises:
         Interrupted: asked to stop; saved first.
-        DivergedError: a loss or gradient is not finite; the checkpoints before it are good.
+        DivergedError: the guard has tried what it can; the checkpoints are good.
+        CorruptError: there is no good checkpoint to go back to.
+        StorageError: no checkpoint can be written.
     """
-    folder = run.folder / "checkpoints"
-    log = Log(state, settings, run, hooks)
-    with bar(state, settings) as shown, stop_requested() as stop:
-        while state.step < settings.steps:
-            started = time.perf_counter()
-            batch = objective.batch_of_step(
-                dataset, settings.seed, state.step, settings.batch_size, settings.context_length
-            )
-            batch = batch.to(settings.device)
-            loss, grad_norm = train_step(state, settings, batch, objective.loss)
-            state.step += 1
-            faults.point("step", state.step)
-            log.step(loss, grad_norm, started, shown)
-
-            last = state.step == settings.steps
-            if state.step % settings.evaluate_every == 0 or last:
-                log.flush(shown)
-                log.evaluation(hooks.evaluate(state.model), shown)
-            if state.step % settings.sample_every == 0 or last:
-                log.flush(shown)  # a diverged model must not be sampled from
-                log.sample(hooks.sample(state.model), shown)
-            stopping = stop()  # asked once: what is said to be saved was saved
-            if state.step % settings.checkpoint_every == 0 or last or stopping:
-                log.flush(shown)
-                log.checkpoint()
-                save_checkpoint(folder, state, fingerprint, keep=settings.keep_checkpoints)
-                log.clock()  # the save belongs to the run's duration
-            if stopping:
-                raise Interrupted(
-                    f"stopped after step {state.step} of {settings.steps}, which is saved",
-                    where=str(run.folder),
-                    fix="give the same command again to go on from there",
-                )
-
-
-def train_step(
-    state: RunState, settings: Settings, batch: Batch, loss_of: Loss = next_token_loss
-) -> tuple[Tensor, Tensor]:
-    """One optimizer step.
-
-    Args:
-        batch: on the device; its rows are cut into micro-batches.
-        loss_of: what a micro-batch adds to the step's mean loss.
-
-    Returns:
-        mean loss over the step's targets (nats) and gradient norm before clipping; scalars that
-        stay on the device.
-    """
-    counts = counts_of(batch)
-    loss = torch.zeros((), device=batch.inputs.device)
-    for micro_batch in batch.split(settings.micro_batch_size):
-        with autocast(settings.device, settings.precision):
-            micro_loss = loss_of(state.model, micro_batch, counts)
-        micro_loss.backward()
-        loss += micro_loss.detach()
-
-    grad_norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), settings.grad_clip)
-    set_learning_rate(state.optimizers, learning_rate_ratio(settings, state.step))
-    for optimizer in state.optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    state.tokens += batch.inputs.numel()
-    return loss, grad_norm
-
-
-class Log:
-    """Losses waiting on the device, and the clock."""
-
-    def __init__(self, state: RunState, settings: Settings, run: Run, hooks: Hooks) -> None:
-        self.state, self.settings, self.run, self.hooks = state, settings, run, hooks
-        self.waiting: list[tuple[int, Tensor, Tensor]] = []
-        self.began, self.elapsed_before = time.perf_counter(), state.elapsed_seconds
-        self.step_seconds = 0.0  # inside steps since the last flush
-
-    def step(self, loss: Tensor, grad_norm: Tensor, started: float, shown: Progress) -> None:
-        """Keep one step's numbers; every few steps wait for the device and write them."""
-        self.waiting.append((self.state.step, loss, grad_norm))
-        if self.state.step % LOG_EVERY[self.settings.device] == 0:
-            self.flush(shown, started)
-        else:
-            self.step_seconds += time.perf_counter() - started
-
-    def flush(self, shown: Progress, started: float | None = None) -> None:
-        """Fetch and write what is waiting.
-
-        Raises:
-            DivergedError: one of the losses or gradient norms is not finite.
-        """
-        if not self.waiting:
-            return
-        started = started or time.perf_counter()
-        fetched = [(step, loss.item(), norm.item()) for step, loss, norm in self.waiting]
-        self.step_seconds += time.perf_counter() - started  # the device's work is waited for here
-        tokens = self.settings.batch_size * self.settings.context_length * len(fetched)
-        rate = tokens / self.step_seconds
-        mfu = rate * self.hooks.flops_per_token / self.hooks.matmul_flops_per_second
-        for step, loss, grad_norm in fetched:
-            if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-                raise DivergedError(
-                    f"loss {loss} and gradient norm {grad_norm} at step {step}",
-                    where=str(self.run.folder),
-                    fix="lower pretrain.learning_rate; the checkpoints before this step are good",
-                )
-            self.state.record_loss(step, loss)
-            self.run.log(
-                step,
-                {
-                    "loss": loss,
-                    "grad_norm": grad_norm,
-                    "learning_rate": self.settings.learning_rate
-                    * learning_rate_ratio(self.settings, step - 1),
-                    "tokens": step * self.settings.batch_size * self.settings.context_length,
-                    "tokens_per_second": rate,
-                    "mfu": mfu,
-                },
-            )
-        shown.advance(tokens, f"loss {fetched[-1][1]:.3f}  {rate:,.0f} tok/s  MFU {mfu:.0%}")
-        self.waiting.clear()
-        self.state.step_seconds += self.step_seconds
-        self.step_seconds = 0.0
-
-    def evaluation(self, metrics: Mapping[str, float], shown: Progress) -> None:
-        """Write a validation result."""
-        self.run.event(self.state.step, "evaluation", **metrics)
-        others = (f", {value:.3f} {name.replace('_', ' ')}" for name, value in metrics.items())
-        text = "".join(part for part, name in zip(others, metrics, strict=True) if name != "loss")
-        shown.say(f"step {self.state.step}: validation loss {metrics['loss']:.3f}{text}")
-
-    def sample(self, text: str, shown: Progress) -> None:
-        """Write and show a sample text."""
-        self.run.event(self.state.step, "sample", text=text)
-        line = printable(text.replace("\n", "↵"))
-        shown.say(f"step {self.state.step} writes: {line[:160]}")
-
-    def checkpoint(self) -> None:
-        """Bring the clock up to date and the lines to the disk, before the state is saved."""
-        self.clock()
-        self.run.event(self.state.step, "checkpoint")
-        self.run.flush()
-
-    def clock(self) -> None:
-        """Bring what was measured up to this moment into the state."""
-        self.state.elapsed_seconds = self.elapsed_before + time.perf_counter() - self.began
-        self.state.peak_memory_bytes = max(
-            self.state.peak_memory_bytes, peak_memory_bytes(self.settings.device)
+    first, settings = state.step, run.changes.settings_after(state.step)
+    run.recovery.begin(state)
+    while state.step < settings.steps:
+        started = time.perf_counter()
+        settings = run.changes.take_effect(state, settings, run.log)
+        now = of_step(settings, state.step)
+        run.heart.at("batch", state.step)
+        batch, counts = batch_of(state, now, run)
+        run.heart.at("forward/backward", state.step)
+        tell = (float(run.stop()), run.changes.noticed(state.step))
+        compute = partial(
+            gradients, state, now, batch, counts, run.objective.loss, run.ranks, tell=tell
         )
+        found, findings = run.checks.computed(state, compute)
+        findings += run.checks.before_update(state) + run.checks.at_step(state)
+        run.changes.heard(found.told[1])
+        loss, grad_norm = found.numbers()
+        verdict = (
+            run.recovery.of_corruption(findings, state)
+            if findings
+            else run.guard.judge(state.step, state.cursor, now.batch_size, loss, grad_norm)
+        )
+        if verdict.action != "apply":
+            run.recovery.act(verdict, state, now.batch_size)
+            settings = run.changes.settings_after(state.step)
+            continue
+
+        run.heart.at("optimizer", state.step)
+        factor = run.guard.learning_rate_factor(state.step) * run.changes.factor(state.step)
+        apply_gradients(state, now, found, factor)
+        run.guard.accepted(loss, grad_norm)
+        run.checks.after_update(state)
+        faults.point("step", state.step)
+        run.log.step(state, now, loss, grad_norm, factor, time.perf_counter() - started)
+        if state.step == first + 1:
+            limit_waiting(run.ranks)  # the first step may take long, later ones not
+        if verdict.why:
+            run.log.intervention("alarm", state, verdict)
+
+        last = state.step == settings.steps
+        look(state, settings, run, last)
+        # Asked once: what is said to be saved was saved. Several ranks agreed with the gradients.
+        stopping = run.stop() if run.ranks.size == 1 else found.told[0] > 0
+        if run.recovery.is_due(state.step) or last or stopping:
+            run.heart.at("checkpoint", state.step)
+            verdict = run.recovery.save(state, wait=last or stopping)
+            run.log.clock(state)  # the save belongs to the run's duration
+            if verdict.action != "apply":
+                run.recovery.act(verdict, state, 0)
+                settings = run.changes.settings_after(state.step)
+        if stopping:
+            raise Interrupted(
+                f"stopped after step {state.step} of {settings.steps}, which is saved",
+                where=str(run.log.run.folder),
+                fix="give the same command again to go on from there",
+            )
 
 
-@contextmanager
-def bar(state: RunState, settings: Settings) -> Iterator[Progress]:
-    """The progress of the run in tokens, starting where it is."""
-    per_step = settings.batch_size * settings.context_length
-    with progress("pretrain", settings.steps * per_step, "tokens", state.step * per_step) as shown:
-        yield shown
+def of_step(settings: Settings, step: int) -> Settings:
+    """The settings with the batch size that the ramps have reached."""
+    size, length = batch_size_at(settings, step), sequence_length_at(settings, step)
+    rows = settings.context_length // length  # that each row is cut into
+    return replace(
+        settings,
+        batch_size=size,
+        micro_batch_size=min(size, settings.micro_batch_size) * rows,
+    )
+
+
+def batch_of(state: RunState, settings: Settings, run: Training) -> tuple[Batch, Counts]:
+    """The next batch, of it this rank's rows, on the device; and the counts of all rows."""
+    whole = run.objective.batch_at(
+        run.dataset,
+        settings.seed,
+        state.cursor,
+        settings.batch_size,
+        settings.context_length,
+        [(each["cursor"], each["weights"]) for each in state.mixtures],
+    )
+    whole = cut_rows(whole, sequence_length_at(settings, state.step))
+    counts = counts_of(whole)  # of all ranks' rows: every rank knows them, none is asked
+    return rows_of(whole, run.ranks).to(settings.device), counts.to(settings.device)
+
+
+def look(state: RunState, settings: Settings, run: Training, last: bool) -> None:
+    """Evaluate and sample where it is time to, with the averaged weights if there are any."""
+    state.validation_loss = None
+    evaluates = state.step % settings.evaluate_every == 0 or last
+    samples = state.step % settings.sample_every == 0 or last
+    if not (evaluates or samples):
+        return
+    run.heart.at("evaluate", state.step)
+    with averaged(state), whole_model(state.model) as model:
+        if evaluates:
+            metrics = run.hooks.evaluate(model)
+            state.validation_loss = metrics["loss"]
+            run.log.evaluation(state.step, metrics)
+        if samples:
+            run.log.sample(state.step, run.hooks.sample(model))

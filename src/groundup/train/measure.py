@@ -218,11 +218,12 @@ def measure_model(config: Any, settings: Any, sample_tokens: int, scratch: Path)
     from groundup.model.generate import generate
     from groundup.train.batch import counts_of
     from groundup.train.checkpoint import save_checkpoint
-    from groundup.train.loop import train_step
     from groundup.train.noise.config import ObjectiveConfig
     from groundup.train.objective import stand_in
     from groundup.train.precision import autocast, synchronize
+    from groundup.train.retention import Retention
     from groundup.train.start import new_state
+    from groundup.train.step import train_step
 
     state = new_state(config, settings)
     objective = stand_in(ObjectiveConfig(**settings.objective), config.vocab_size, settings.device)
@@ -252,7 +253,7 @@ def measure_model(config: Any, settings: Any, sample_tokens: int, scratch: Path)
 
     with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{TEMPORARY}measure-") as folder:
         begin = time.perf_counter()
-        save_checkpoint(Path(folder), state, {}, keep=1)
+        save_checkpoint(Path(folder), state, {}, keep=Retention(1))
         checkpoint = time.perf_counter() - begin
 
     begin = time.perf_counter()

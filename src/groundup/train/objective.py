@@ -1,14 +1,14 @@
 """An objective whole: from the tokens of a step to a batch, and from a model and a batch to a loss.
 
-The batch of a step stays a function of (seed, step): each row has a random generator of its own,
-made of the seed, the step and the row's number.
+A batch stays a function of the seed and the samples used so far: each row has a random generator of
+its own, made of the seed and the sample's number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from groundup.errors import InputError
 from groundup.model.transformer import Transformer
 from groundup.tokenizer.load import Tokenizer
 from groundup.tokens.dataset import TokenDataset
-from groundup.tokens.order import batch_of_step
+from groundup.tokens.order import Later, batch_at
 from groundup.tokens.samples import IGNORED
+from groundup.train.augment.rows import Augmentation
 from groundup.train.batch import Batch, from_arrays, within_documents
 from groundup.train.distillation import distillation_loss, require_fitting
 from groundup.train.flops import step_flops
@@ -32,7 +33,7 @@ from groundup.train.noise.example import Example, collate
 from groundup.train.noise.permutation import context_first
 from groundup.train.noise.pieces import ends_sentence, starts_word
 from groundup.train.noise.special import SpecialTokens, needed, resolve
-from groundup.train.objectives import Loss, next_token_loss, token_loss
+from groundup.train.objectives import NO_TERMS, Loss, Terms, next_token_loss, token_loss
 from groundup.train.permutation import permutation_loss
 from groundup.train.replaced_token import replaced_token_loss
 
@@ -51,6 +52,8 @@ class Objective:
         attend_across_documents: whether tokens see other documents of their row.
         separator_id: starts every document.
         device: where a teacher is.
+        terms: of the loss, beside the cross-entropy.
+        augmentation: what is done to training rows; None: nothing.
     """
 
     config: ObjectiveConfig
@@ -58,6 +61,8 @@ class Objective:
     attend_across_documents: bool = True
     separator_id: int = 0
     device: str = "cpu"
+    terms: Terms = NO_TERMS
+    augmentation: Augmentation | None = None
 
     @cached_property
     def loss(self) -> Loss:
@@ -66,17 +71,17 @@ class Objective:
         Raises:
             InputError: the teacher cannot be opened.
         """
-        config = self.config
+        config, terms = self.config, self.terms
         if self.teacher is not None:
-            return distillation_loss(self.teacher, config.temperature, config.hard_weight)
+            return distillation_loss(self.teacher, config.temperature, config.hard_weight, terms)
         match config.kind:
             case "causal":
-                return next_token_loss
+                return partial(next_token_loss, terms=terms)
             case "replaced_token":
-                return replaced_token_loss(config.discriminator_weight)
+                return replaced_token_loss(config.discriminator_weight, terms)
             case "permutation":
-                return permutation_loss
-        return token_loss
+                return partial(permutation_loss, terms=terms)
+        return partial(token_loss, terms=terms)
 
     @cached_property
     def teacher(self) -> Transformer | None:
@@ -100,17 +105,28 @@ class Objective:
         require_fitting(self.teacher.config, config)
         return step_flops(config, self.config, batch, self.teacher.config)
 
-    def batch_of_step(
-        self, dataset: TokenDataset, seed: int, step: int, batch_size: int, context_length: int
+    def batch_at(
+        self,
+        dataset: TokenDataset,
+        seed: int,
+        cursor: int,
+        batch_size: int,
+        context_length: int,
+        later: Later = (),
     ) -> Batch:
-        """The batch of ``step``, from 0.
+        """The batch of the training samples from ``cursor`` on, with their noise.
+
+        Args:
+            later: as in `tokens.order.batch_at`.
 
         Raises:
             InputError: the split is shorter than one row.
         """
         n_tokens = self.tokens_per_row(context_length)
-        inputs, targets = batch_of_step(dataset, seed, step, batch_size, n_tokens)
-        return self.batch_of_rows(inputs, targets, (seed, step))
+        inputs, targets = batch_at(dataset, seed, cursor, batch_size, n_tokens, later)
+        if self.augmentation is not None:
+            inputs, targets = self.augmentation.of_rows(inputs, targets, seed, cursor)
+        return self.batch_of_rows(inputs, targets, (seed,), cursor)
 
     def batch_of_rows(
         self, inputs: Int64, targets: Int64, seeds: tuple[int, ...], first: int = 0
@@ -184,14 +200,16 @@ def objective_for(
     *,
     attend_across_documents: bool = True,
     device: str = "cpu",
+    terms: Terms = NO_TERMS,
 ) -> Objective:
     """The objective on a tokenizer.
 
     Raises:
         InputError: the tokenizer lacks special tokens that it needs (named).
     """
+    plain = Objective(config, None, attend_across_documents, tokenizer.bos_id, device, terms)
     if config.kind in PLAIN:
-        return Objective(config, None, attend_across_documents, tokenizer.bos_id, device)
+        return plain
     spelled = [tokenizer.token_bytes(id) for id in range(tokenizer.vocab_size)]
     pieces = [each.decode(errors="replace") for each in spelled]
     special = resolve(
@@ -202,7 +220,7 @@ def objective_for(
         starts_word=starts_word(pieces),
         ends_sentence=ends_sentence(pieces),
     )
-    return Objective(config, special, attend_across_documents, tokenizer.bos_id, device)
+    return replace(plain, special=special)
 
 
 def stand_in(config: ObjectiveConfig, vocab_size: int, device: str) -> Objective:

@@ -8,11 +8,16 @@ The head is the memory and a sixth of the time of a small model: logits are [B·
 takes them in chunks of rows and computes each chunk's gradient at once, in the forward pass, so
 that never more than one chunk of logits exists (the idea of Liger's fused loss and of torch's
 ``linear_cross_entropy``, here with the model's own `logits`, whatever its head looks like).
+
+Two terms may be added to the cross-entropy of every target: z-loss (PaLM, Chowdhery et al. 2022,
+section 5), which holds the logits' normaliser Z near 1, and label smoothing (Szegedy et al. 2016,
+arXiv:1512.00567, section 7).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,17 +30,32 @@ from groundup.train.batch import Batch, Counts
 
 Loss = Callable[[Any, Batch, Counts], Tensor]  # (model, micro-batch, the step's counts) → scalar
 
+
+@dataclass(frozen=True)
+class Terms:
+    """What the loss of a target is beside its cross-entropy.
+
+    Attributes:
+        z_loss: weight of log²Z.
+        label_smoothing: share of the target's probability that all symbols have alike.
+    """
+
+    z_loss: float = 0.0
+    label_smoothing: float = 0.0
+
+
+NO_TERMS = Terms()
 CHUNK_ROWS = 512  # of logits at a time: 8 MB at 4,096 symbols, which stays in a CPU's cache
 
 
-def token_loss(model: Transformer, batch: Batch, counts: Counts) -> Tensor:
+def token_loss(model: Transformer, batch: Batch, counts: Counts, terms: Terms = NO_TERMS) -> Tensor:
     """Mean cross-entropy of a target, nats; beside it that of a pair of sentences, if there is one.
 
     Returns:
         scalar float32: what this micro-batch adds to the step's means.
     """
     hidden = model.hidden(batch.inputs, batch.decoder_inputs, **batch.about)
-    loss = loss_at_targets(model, hidden, batch.targets) / counts.targets
+    loss = loss_at_targets(model, hidden, batch.targets, terms) / counts.targets
     if batch.sentence_labels is not None:
         scores = model.sentence_logits(hidden).float()
         labels = batch.sentence_labels
@@ -43,38 +63,59 @@ def token_loss(model: Transformer, batch: Batch, counts: Counts) -> Tensor:
     return loss
 
 
-def next_token_loss(model: Transformer, batch: Batch, counts: Counts) -> Tensor:
+def next_token_loss(
+    model: Transformer, batch: Batch, counts: Counts, terms: Terms = NO_TERMS
+) -> Tensor:
     """`token_loss` of batches in which every place has a target: none has to be looked for."""
     hidden = model.hidden(batch.inputs, **batch.about).flatten(0, 1)
-    return summed_loss(model, hidden, batch.targets.flatten()) / counts.targets
+    return summed_loss(model, hidden, batch.targets.flatten(), terms) / counts.targets
 
 
-def loss_at_targets(model: Transformer, hidden: Tensor, targets: Tensor) -> Tensor:
+def loss_at_targets(
+    model: Transformer, hidden: Tensor, targets: Tensor, terms: Terms = NO_TERMS
+) -> Tensor:
     """Sum over the targets of [B, T, D], [B, T]; logits are made at these places only."""
     wanted = targets != IGNORED
-    return summed_loss(model, hidden[wanted], targets[wanted])
+    return summed_loss(model, hidden[wanted], targets[wanted], terms)
 
 
-def summed_loss(model: Transformer, hidden: Tensor, targets: Tensor) -> Tensor:
-    """Sum of the cross-entropy: [rows, D], [rows] → scalar float32."""
+def summed_loss(
+    model: Transformer, hidden: Tensor, targets: Tensor, terms: Terms = NO_TERMS
+) -> Tensor:
+    """Sum of the targets' losses: [rows, D], [rows] → scalar float32."""
     if not torch.is_grad_enabled():
-        return sum_over_chunks(model, hidden, targets)
-    loss: Tensor = _GradientInForward.apply(model, hidden, targets, *model.head_parameters())
+        return sum_over_chunks(model, hidden, targets, terms)
+    head = model.head_parameters()
+    loss: Tensor = _GradientInForward.apply(model, hidden, targets, terms, *head)
     return loss
 
 
-def sum_over_chunks(model: Transformer, hidden: Tensor, targets: Tensor) -> Tensor:
+def sum_over_chunks(model: Transformer, hidden: Tensor, targets: Tensor, terms: Terms) -> Tensor:
     """The same sum without gradients."""
     total = hidden.new_zeros((), dtype=torch.float32)
     for rows, wanted in zip(hidden.split(CHUNK_ROWS), targets.split(CHUNK_ROWS), strict=True):
-        total += chunk_loss(model, rows, wanted)
+        total += chunk_loss(model, rows, wanted, terms)
     return total
 
 
-def chunk_loss(model: Transformer, hidden: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy summed over one chunk: [rows, D], [rows] → scalar float32."""
-    logits = model.logits(hidden).float()
-    return F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+def chunk_loss(model: Transformer, hidden: Tensor, targets: Tensor, terms: Terms) -> Tensor:
+    """Losses summed over one chunk: [rows, D], [rows] → scalar float32."""
+    return loss_of_logits(model.logits(hidden).float(), targets, terms)
+
+
+def loss_of_logits(logits: Tensor, targets: Tensor, terms: Terms) -> Tensor:
+    """Losses summed: [rows, V] float32, [rows] → scalar float32."""
+    loss = F.cross_entropy(
+        logits,
+        targets,
+        ignore_index=IGNORED,
+        reduction="sum",
+        label_smoothing=terms.label_smoothing,
+    )
+    if terms.z_loss:
+        log_z = logits.logsumexp(-1)[targets != IGNORED]
+        loss = loss + terms.z_loss * log_z.square().sum()
+    return loss
 
 
 class _GradientInForward(torch.autograd.Function):
@@ -82,7 +123,7 @@ class _GradientInForward(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, model: Transformer, hidden: Tensor, targets: Tensor, *head: Tensor
+        ctx: Any, model: Transformer, hidden: Tensor, targets: Tensor, terms: Terms, *head: Tensor
     ) -> Tensor:
         total = hidden.new_zeros((), dtype=torch.float32)
         hidden_grad = torch.empty_like(hidden)
@@ -96,7 +137,7 @@ class _GradientInForward(torch.autograd.Function):
         for rows, wanted, rows_grad in chunks:
             with torch.enable_grad():
                 rows = rows.detach().requires_grad_()
-                loss = chunk_loss(model, rows, wanted)
+                loss = chunk_loss(model, rows, wanted, terms)
                 grads = torch.autograd.grad(loss, [rows, *head])
             total += loss.detach()
             rows_grad.copy_(grads[0])
@@ -109,4 +150,4 @@ class _GradientInForward(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
         hidden_grad, *head_grads = ctx.saved_tensors
         scaled = [grad * grad_output for grad in head_grads]
-        return None, hidden_grad * grad_output.to(hidden_grad.dtype), None, *scaled
+        return None, hidden_grad * grad_output.to(hidden_grad.dtype), None, None, *scaled

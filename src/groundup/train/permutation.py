@@ -7,13 +7,15 @@ from torch import Tensor
 from groundup.model.transformer import Transformer
 from groundup.model.two_stream import query_stream
 from groundup.train.batch import Batch, Counts
-from groundup.train.objectives import loss_at_targets
+from groundup.train.objectives import NO_TERMS, Terms, loss_at_targets
 
 
-def permutation_loss(model: Transformer, batch: Batch, counts: Counts) -> Tensor:
+def permutation_loss(
+    model: Transformer, batch: Batch, counts: Counts, terms: Terms = NO_TERMS
+) -> Tensor:
     """Mean cross-entropy of the last tokens of each order, nats; scalar float32."""
     hidden = hidden_of_queries(model, batch)
-    return loss_at_targets(model, hidden, batch.targets) / counts.targets
+    return loss_at_targets(model, hidden, batch.targets, terms) / counts.targets
 
 
 def hidden_of_queries(model: Transformer, batch: Batch) -> Tensor:

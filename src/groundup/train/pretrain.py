@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from groundup.architecture.config import ModelConfig
 from groundup.artifacts import environment
-from groundup.errors import BudgetError, DivergedError, InputError, Interrupted
-from groundup.files import remove_temporaries
-from groundup.progress import say
+from groundup.errors import BudgetError, DivergedError, Interrupted
+from groundup.files import read_json, remove_temporaries
+from groundup.progress import Progress, progress, say
 from groundup.tokens.dataset import TokenDataset
-from groundup.track.run import Run, newest_good_checkpoint, rewind
+from groundup.track.run import Bystander, Run, newest_good_checkpoint, rewind
+from groundup.train.average import averaged
+from groundup.train.batch import counts_of
+from groundup.train.changes import Change
 from groundup.train.checkpoint import load_checkpoint
 from groundup.train.config import Settings
-from groundup.train.loop import Hooks, train
+from groundup.train.distributed import (
+    ALONE,
+    COLLECTIVE_SECONDS,
+    FIRST_STEP_SECONDS,
+    Ranks,
+    barrier,
+    rows_of,
+    summed,
+)
+from groundup.train.fingerprint import Comparison, accept, compare, fingerprint_of
+from groundup.train.guard.alert import Alert, alert_of
+from groundup.train.guard.config import GuardConfig
+from groundup.train.guard.guard import Guard
+from groundup.train.guard.probe import gradients_aside
+from groundup.train.hot_swap import Changes
+from groundup.train.integrity.checks import IntegrityChecks
+from groundup.train.integrity.config import IntegrityConfig
+from groundup.train.log import Log
+from groundup.train.loop import Hooks, Training, train
 from groundup.train.objective import CAUSAL, Objective
+from groundup.train.parallel import whole_model
 from groundup.train.precision import autocast
+from groundup.train.ramps import samples_before
+from groundup.train.recovery import Recovery
 from groundup.train.resources import SMALLER, is_out_of_memory, pick_device, reset_peak_memory, use
-from groundup.train.start import new_state, numerics
+from groundup.train.retention import Retention
+from groundup.train.signals import stop_requested
+from groundup.train.start import new_state
 from groundup.train.state import RunState
+from groundup.train.step import gradients
+from groundup.train.watchdog import watched
+from groundup.train.writer import Saver
 
 # A metrics function: (model, autocast) → ``loss`` (nats per target) and others by name.
 Evaluate = Callable[[Any, Callable[[], Any]], Mapping[str, float]]
@@ -41,6 +75,10 @@ class Job:
         sample: (model, autocast, step) → a text.
         spent: seconds → cost_usd and energy_kwh.
         objective: what is trained for.
+        held_out: what the guard's probe is made of.
+        record: what else the run's record keeps.
+        allow: keys of the settings that may differ from the run's own.
+        until: a step to stop after as if it was asked for; None: none.
     """
 
     name: str
@@ -53,45 +91,41 @@ class Job:
     sample: Callable[[Any, Callable[[], Any]], str]
     spent: Callable[[float], Mapping[str, float | None]]
     objective: Objective = CAUSAL
+    held_out: TokenDataset | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+    allow: tuple[str, ...] = ()
+    until: int | None = None
 
 
-def pretrain(folder: Path, dataset: TokenDataset, job: Job) -> None:
+def pretrain(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks = ALONE) -> None:
     """Bring the run in ``folder`` to its end.
 
     Raises:
         Interrupted: asked to stop; the same call goes on.
-        DivergedError: a loss or gradient is not finite.
+        DivergedError: loss or gradients left the usual, and the guard could not help.
+        RankFailedError: another process of the run is dead, hung or cut off.
         BudgetError: out of memory.
         UserError: the plan was made for a GPU and there is none here.
         StorageError: the disk is full or read-only; the last checkpoint is whole.
     """
     config, settings = ModelConfig.from_dict(job.key["model"]), job.settings
     pick_device(settings.device)
-    fingerprint = {
-        **job.key,
-        "tokenizer": dataset.tokenizer_hash,
-        "numerics": numerics(),
-    }
     use(settings.n_threads, settings.float32_matmul_precision)
     reset_peak_memory(settings.device)
-    state = new_state(config, settings)
-    run = open_run(folder, job, state, fingerprint)
-
-    def casting() -> Any:
-        return autocast(settings.device, settings.precision)
-
-    first = job.objective.batch_of_step(
-        dataset, settings.seed, 0, settings.batch_size, settings.context_length
+    state = new_state(config, settings, ranks)
+    fingerprint = fingerprint_of(job.key, dataset, settings, ranks)
+    changes = Changes(
+        settings,
+        config.feed_forward.activation,
+        [Change(**each) for each in settings.changes],
+        dataset.mixture or (),
+        folder,
+        writes=ranks.is_first,
     )
-    flops = job.objective.step_flops(config, first)
-    hooks = Hooks(
-        evaluate=lambda model: job.evaluate(model, casting),
-        sample=lambda model: job.sample(model, casting),
-        flops_per_token=flops / (settings.batch_size * settings.context_length),
-        matmul_flops_per_second=job.matmul_flops_per_second,
-    )
+    run = open_run(folder, job, state, fingerprint, changes, ranks)
     try:
-        train(state, dataset, settings, run, fingerprint, hooks, job.objective)
+        with parts(folder, dataset, job, state, fingerprint, changes, run, ranks) as training:
+            train(state, training)
     except (Interrupted, KeyboardInterrupt):
         run.finish("interrupted")
         raise
@@ -108,10 +142,12 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job) -> None:
             fix=f"{SMALLER}; or end other programs and give the same command again",
         ) from error
     except BaseException:
-        run.close()  # the disk, or we, failed: the checkpoints are what is known
+        run.close()  # the disk, another rank or we failed: the checkpoints are what is known
         raise
 
-    whole = job.evaluate_whole(state.model, casting)
+    casting = partial(autocast, settings.device, settings.precision)
+    with averaged(state), whole_model(state.model) as model:
+        whole = job.evaluate_whole(model, casting)
     measured = {
         "duration_seconds": state.elapsed_seconds,
         "tokens_per_second": state.tokens / state.step_seconds,
@@ -124,52 +160,175 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job) -> None:
         final_hash=state.final_hash(),
         steps=state.step,
         tokens=state.tokens,
+        samples=state.cursor,
         loss_chain=state.loss_chain,
+        skipped=len(state.guard.skips),
+        rewinds=len(state.guard.rewinds),
         measured=measured,
     )
 
 
-def open_run(folder: Path, job: Job, state: RunState, fingerprint: Mapping[str, Any]) -> Run:
+@contextmanager
+def parts(
+    folder: Path,
+    dataset: TokenDataset,
+    job: Job,
+    state: RunState,
+    fingerprint: Mapping[str, Any],
+    changes: Changes,
+    run: Run | Bystander,
+    ranks: Ranks,
+) -> Iterator[Training]:
+    """What the loop works with, open while the block runs."""
+    settings, objective = job.settings, job.objective
+    casting = partial(autocast, settings.device, settings.precision)
+    first = objective.batch_at(
+        dataset, settings.seed, 0, settings.batch_size, settings.context_length
+    )
+    flops = objective.step_flops(ModelConfig.from_dict(job.key["model"]), first)
+    flops_per_token = flops / (settings.batch_size * settings.context_length)
+    guard_config = GuardConfig(**settings.guard)
+    guard = Guard(guard_config, state.guard, probe_of(state, job, dataset, ranks))
+    keep = Retention(
+        settings.keep_last, settings.keep_every, settings.keep_best, settings.checkpoint_every
+    )
+    with (
+        bar(state, changes.settings_after(settings.steps)) as shown,
+        stop_requested() as stop,
+        closing(Saver(folder / "checkpoints", keep, ranks)) as saver,
+        closing(alert_of(guard_config) if ranks.is_first else Alert([])) as alert,
+        watched(
+            folder,
+            ranks,
+            launch=launch_number(ranks),
+            timeout_seconds=COLLECTIVE_SECONDS,
+            first_timeout_seconds=FIRST_STEP_SECONDS,
+            device=settings.device,
+        ) as heart,
+    ):
+        log = Log(
+            state,
+            run,
+            shown,
+            settings.device,
+            flops_per_token,
+            job.matmul_flops_per_second,
+            alert,
+        )
+        recovery = Recovery(
+            folder / "checkpoints",
+            fingerprint,
+            saver,
+            guard,
+            log,
+            changes,
+            settings.checkpoint_every,
+            ranks,
+        )
+        yield Training(
+            dataset=dataset,
+            objective=objective,
+            changes=changes,
+            hooks=Hooks(
+                evaluate=lambda model: job.evaluate(model, casting),
+                sample=lambda model: job.sample(model, casting),
+            ),
+            guard=guard,
+            checks=IntegrityChecks(IntegrityConfig(**settings.integrity), ranks),
+            recovery=recovery,
+            log=log,
+            heart=heart,
+            stop=lambda: stop() or (job.until is not None and state.step >= job.until),
+            ranks=ranks,
+        )
+
+
+def launch_number(ranks: Ranks) -> int:
+    """A number that all ranks of this start share, and no other start has."""
+    return int(summed(torch.tensor(time.time_ns() if ranks.is_first else 0), ranks))
+
+
+def probe_of(
+    state: RunState, job: Job, dataset: TokenDataset, ranks: Ranks
+) -> Callable[[], tuple[float, float]]:
+    """The guard's probe: loss and gradient norm on one micro-batch that is never learnt from.
+
+    It leaves the step's gradients, draws from no generator of the run and changes no bit.
+    """
+    settings, objective = job.settings, job.objective
+    n_tokens = objective.tokens_per_row(settings.context_length)
+    held_out = job.held_out
+    if held_out is None or held_out.n_windows(n_tokens) < settings.micro_batch_size:
+        held_out = dataset  # too little is held out: the first samples, which are soon forgotten
+    rows = max(settings.micro_batch_size, ranks.size)
+    whole = objective.batch_at(held_out, settings.seed, 0, rows, settings.context_length)
+    counts = counts_of(whole).to(settings.device)
+    batch = rows_of(whole, ranks).to(settings.device)
+    plain = replace(settings, l1=0.0, l2=0.0)
+
+    def probe() -> tuple[float, float]:
+        devices = [torch.cuda.current_device()] if settings.device == "cuda" else []
+        was_training = state.model.training
+        state.model.eval()
+        with torch.random.fork_rng(devices), gradients_aside(state.model):
+            torch.manual_seed(settings.seed)
+            found = gradients(state, plain, batch, counts, objective.loss, ranks)
+        state.model.train(was_training)
+        return found.numbers()
+
+    return probe
+
+
+def open_run(
+    folder: Path,
+    job: Job,
+    state: RunState,
+    fingerprint: Mapping[str, Any],
+    changes: Changes,
+    ranks: Ranks,
+) -> Run | Bystander:
     """Open the run's files, and bring ``state`` to its last good checkpoint if there is one.
 
     Raises:
         InputError: the checkpoint is of another model, other settings or other tokens.
     """
-    remove_temporaries(folder)
-    remove_temporaries(folder / "checkpoints")
+    if ranks.is_first:
+        remove_temporaries(folder)
+        remove_temporaries(folder / "checkpoints")
+    barrier(ranks)
     checkpoint = newest_good_checkpoint(folder / "checkpoints")
-    changed: list[str] = []
+    found = Comparison()
     if checkpoint is not None:
-        stored = load_checkpoint(checkpoint, state)
-        before = stored.pop("numerics", {})
-        other = [name for name in stored if stored[name] != fingerprint.get(name)]
-        if other:
-            raise InputError(
-                f"the checkpoint is of another run: its {' and '.join(other)} differ",
-                where=str(checkpoint),
-                fix="move it away; this run then starts from the one before it, or from step 0",
-            )
-        changed = [name for name, now in fingerprint["numerics"].items() if before.get(name) != now]
-    rewind(folder, state.step)
-    run = Run(
-        folder,
-        {
-            "name": folder.name,
-            "stage": "pretrain",
-            "project": job.name,
-            "config": {"model": job.key["model"], "settings": job.settings.to_dict()},
-            "inputs": {"tokens": job.key["tokens"]},
-            "fingerprint": dict(fingerprint),
-            "predicted": dict(job.predicted),
-            "environment": environment(),
-        },
-    )
+        changes.prepare(state, int(read_json(checkpoint / "state.json")["step"]))
+        found = compare(load_checkpoint(checkpoint, state, ranks), fingerprint, job.allow)
+        found.require(checkpoint)
+    barrier(ranks)
+    record = {
+        "name": folder.name,
+        "stage": "pretrain",
+        "project": job.name,
+        "config": {"model": job.key["model"], "settings": job.settings.to_dict()},
+        "inputs": {"tokens": job.key["tokens"]},
+        "fingerprint": dict(fingerprint),
+        "predicted": dict(job.predicted),
+        "environment": environment(),
+        **job.record,
+    }
+    if not ranks.is_first:
+        return Bystander(folder, record)
+    rewind(folder, state.step, state.n_events, state.n_abandoned)
+    run = Run(folder, record)
     if checkpoint is not None:
         say(f"going on from step {state.step} ({checkpoint.name})")
-        run.event(state.step, "resumed", checkpoint=checkpoint.name, changed=changed)
-    if changed:
-        say(
-            f"this machine differs in {', '.join(changed)} from the one that wrote the checkpoint: "
-            "the run goes on, but its last bits may not be those of an uninterrupted run"
-        )
+        machine = [key for key, _, _ in found.machine]
+        run.event(state.step, "resumed", checkpoint=checkpoint.name, changed=machine)
+        accept(run, state.step, found)
     return run
+
+
+@contextmanager
+def bar(state: RunState, settings: Settings) -> Iterator[Progress]:
+    """The progress of the run in tokens, starting where it is."""
+    total = samples_before(settings, settings.steps) * settings.context_length
+    with progress("pretrain", total, "tokens", state.tokens) as shown:
+        yield shown

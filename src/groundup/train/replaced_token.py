@@ -21,7 +21,7 @@ from groundup.model.transformer import Transformer
 from groundup.tokens.samples import IGNORED
 from groundup.train.batch import Batch, Counts
 from groundup.train.noise.detection import discriminator_example
-from groundup.train.objectives import CHUNK_ROWS, Loss, summed_loss
+from groundup.train.objectives import CHUNK_ROWS, NO_TERMS, Loss, Terms, summed_loss
 
 
 class ReplacedTokenPair(nn.Module):
@@ -73,13 +73,16 @@ def generator_of(config: ModelConfig, size: float) -> ModelConfig:
     )
 
 
-def replaced_token_loss(discriminator_weight: float) -> Loss:
-    """The loss of a `ReplacedTokenPair`; its samples come from torch's own random state."""
+def replaced_token_loss(discriminator_weight: float, terms: Terms = NO_TERMS) -> Loss:
+    """The loss of a `ReplacedTokenPair`; its samples come from torch's own random state.
+
+    The ``terms`` are the generator's: the discriminator has no softmax.
+    """
 
     def loss(pair: ReplacedTokenPair, batch: Batch, counts: Counts) -> Tensor:
         masked = batch.targets != IGNORED
         hidden = pair.generator.hidden(batch.inputs, **batch.about)[masked]
-        generator_loss = summed_loss(pair.generator, hidden, batch.targets[masked])
+        generator_loss = summed_loss(pair.generator, hidden, batch.targets[masked], terms)
         sampled = batch.inputs.clone()
         sampled[masked] = draw(pair.generator, hidden)
         inputs, labels = discriminator_example(batch.inputs, batch.targets, sampled)

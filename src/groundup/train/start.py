@@ -1,9 +1,8 @@
-"""A run's first state, and the fingerprint of what its bits depend on."""
+"""A run's first state: a model, at random or trained before, and its optimizers."""
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
+from pathlib import Path
 
 import torch
 
@@ -13,14 +12,20 @@ from groundup.model.dropout import NO_DROPOUT, Dropout
 from groundup.model.init import init_weights
 from groundup.model.transformer import Transformer
 from groundup.train.config import Settings
+from groundup.train.distributed import ALONE, Ranks
+from groundup.train.initial import begin_with
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.optimizers.groups import build_optimizers
+from groundup.train.parallel import parallelise
 from groundup.train.replaced_token import ReplacedTokenPair
 from groundup.train.state import RunState, seed_everything
 
 
-def new_state(config: ModelConfig, settings: Settings) -> RunState:
+def new_state(config: ModelConfig, settings: Settings, ranks: Ranks = ALONE) -> RunState:
     """A freshly initialised model and its optimizers on the device of ``settings``.
+
+    Over several processes each makes the whole model first (on the CPU), so that the weights are
+    those of one process; behind that the random draws of each rank are its own.
 
     Raises:
         ConfigError: an attention that this device cannot train with.
@@ -32,12 +37,22 @@ def new_state(config: ModelConfig, settings: Settings) -> RunState:
             fix="leave it at auto",
         )
     seed_everything(settings.seed)
-    model = untrained(config, settings).to(settings.device)
+    model = untrained(config, settings)
+    if ranks.size == 1:
+        model.to(settings.device)
+    else:
+        parallelise(model, ranks)
+    if not ranks.is_first:
+        seed_everything(settings.seed, ranks.rank)
     return RunState(model, build_optimizers(model, settings))
 
 
 def untrained(config: ModelConfig, settings: Settings) -> Transformer | ReplacedTokenPair:
-    """What training begins with, on the CPU: a function of the config and the seed."""
+    """What training begins with, on the CPU: a function of config, seed and ``init_from``.
+
+    Raises:
+        InputError: that model is of another shape.
+    """
     dropout = Dropout(
         hidden=settings.dropout,
         embedding=settings.dropout,
@@ -48,7 +63,10 @@ def untrained(config: ModelConfig, settings: Settings) -> Transformer | Replaced
     objective = ObjectiveConfig(**settings.objective)
     if objective.kind == "replaced_token":
         return new_pair(config, settings, dropout, objective.generator_size)
-    return new_model(config, settings.seed, settings.attention, dropout)
+    model = new_model(config, settings.seed, settings.attention, dropout)
+    if settings.init_from is not None:
+        begin_with(model, Path(settings.init_from))
+    return model
 
 
 def new_model(
@@ -69,15 +87,3 @@ def new_pair(
     init_weights(pair.generator, generator)
     init_weights(pair.discriminator, generator)  # last: the embeddings are its own
     return pair
-
-
-def numerics() -> dict[str, Any]:
-    """The build and the processor features that decide how sums are rounded."""
-    build = hashlib.sha256(torch.__config__.show().encode()).hexdigest()
-    return {
-        "torch": torch.__version__,
-        "torch_build": build[:16],
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }

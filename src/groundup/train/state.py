@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from groundup.model.weights import weights_of
 from groundup.track.run import EMPTY_CHAIN, chain_loss
+from groundup.train.guard.memory import GuardMemory
 from groundup.train.optimizers.groups import Optimizers, optimizer_tensors
+from groundup.train.parallel import whole_tensor
 
 
 @dataclass
@@ -22,19 +25,37 @@ class RunState:
     """A run between two steps.
 
     Attributes:
-        step: optimizer steps done; also the order's cursor, since a batch is a function of the
-            step.
-        tokens: target tokens seen.
+        optimizers: of the weights, or none where the model is only looked at.
+        average: moving average of the weights by parameter name, where one is kept.
+        guard: what the guard remembers (`guard.memory`).
+        step: optimizer steps done.
+        cursor: training samples used up, whether learnt from or left out: where the next batch
+            begins. A batch is a function of the seed and this number.
+        tokens: tokens of the batches learnt from.
         loss_chain: SHA-256 chained over (step, loss) of every step so far: the loss log in 64
             digits.
+        mixtures: mixtures that took the place of the first one: ``{"cursor", "weights"}``.
+        activation: ``{"before", "after", "share"}`` where a change has given the networks another.
+        clip_norms: each parameter's usual gradient norm, of adaptive clipping.
+        n_events, n_abandoned: lines of these logs that belong to the run up to here.
+        validation_loss: measured at exactly this step; None at any other.
         elapsed_seconds, step_seconds, peak_memory_bytes: measured up to here; never hashed.
     """
 
     model: Any  # a Transformer, or a pair of them (ELECTRA)
     optimizers: Optimizers
+    average: dict[str, Tensor] | None = None
+    guard: GuardMemory = field(default_factory=GuardMemory)
     step: int = 0
+    cursor: int = 0
     tokens: int = 0
     loss_chain: str = EMPTY_CHAIN
+    mixtures: list[dict[str, Any]] = field(default_factory=list)
+    activation: dict[str, Any] | None = None
+    clip_norms: dict[str, float] = field(default_factory=dict)
+    n_events: int = 0
+    n_abandoned: int = 0
+    validation_loss: float | None = None
     elapsed_seconds: float = 0.0
     step_seconds: float = 0.0
     peak_memory_bytes: int = 0
@@ -44,26 +65,50 @@ class RunState:
         self.loss_chain = chain_loss(self.loss_chain, step, loss)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Weights and optimizer states by name: one group per file of a checkpoint."""
-        return {
+        """Weights, optimizer states and averages by name: one group per file of a checkpoint."""
+        groups = {
             "model": weights_of(self.model),
             "optimizer": dict(optimizer_tensors(self.model, self.optimizers)),
         }
+        return groups if self.average is None else {**groups, "average": self.average}
+
+    def record(self) -> dict[str, Any]:
+        """Everything that is no tensor and no random generator, as JSON."""
+        return {**{name: getattr(self, name) for name in SCALARS}, "guard": self.guard.to_dict()}
+
+    def restore(self, record: Mapping[str, Any]) -> None:
+        """Put back what `record` gave."""
+        for name in SCALARS:
+            setattr(self, name, record[name])
+        self.guard = GuardMemory.from_dict(record["guard"])
 
     def final_hash(self) -> str:
-        """SHA-256 over parameters, optimizer state and loss log: equal runs, equal hash."""
-        digest = hashlib.sha256(f"{self.step} {self.loss_chain}".encode())
+        """SHA-256 over parameters, optimizer state and loss log: equal runs, equal hash.
+
+        Of a model that is cut over several processes every one of them must call it.
+        """
+        digest = hashlib.sha256(f"{self.step} {self.cursor} {self.loss_chain}".encode())
         for group, tensors in sorted(self.tensors().items()):
             for name, tensor in sorted(tensors.items()):
-                digest.update(f"{group} {name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor_bytes(tensor))
+                whole = whole_tensor(tensor)
+                digest.update(f"{group} {name} {whole.dtype} {tuple(whole.shape)}".encode())
+                digest.update(tensor_bytes(whole))
         return digest.hexdigest()
+
+
+SCALARS = (
+    "step", "cursor", "tokens", "loss_chain", "mixtures", "activation", "clip_norms", "n_events",
+    "n_abandoned", "validation_loss", "elapsed_seconds", "step_seconds", "peak_memory_bytes",
+)  # fmt: skip
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:
     """The bytes of a tensor of any dtype, in row order."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+
+
+RANK_STRIDE = 0x9E3779B97F4A7C15 % 2**62  # far apart, and rank 0 as a process alone
 
 
 def rng_state() -> dict[str, Any]:
@@ -91,8 +136,9 @@ def set_rng_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all([decode(text) for text in state["cuda"]])
 
 
-def seed_everything(seed: int) -> None:
-    """Start every random generator of this process from ``seed``."""
+def seed_everything(seed: int, rank: int = 0) -> None:
+    """Start every random generator of this process; each rank has draws of its own."""
+    seed = (seed + rank * RANK_STRIDE) % 2**63
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

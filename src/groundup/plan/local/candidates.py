@@ -67,6 +67,7 @@ class Job:
     mup_base_width: int | None = None
     objective: str = "causal"
     sentence: bool = False  # a second task on pairs of sentences
+    network: Mapping[str, Any] | None = None  # that of `pretrain.init_from`, whole
 
     @property
     def is_causal(self) -> bool:
@@ -98,6 +99,9 @@ class Job:
         Raises:
             ConfigError: the family cannot learn the objective.
         """
+        if self.network is not None:
+            given = ModelConfig.from_dict(dict(self.network))
+            return trained_for(given, self.objective, self.sentence)
         config = build(
             self.family,
             vocab_size=self.vocab_size,

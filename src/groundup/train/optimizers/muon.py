@@ -1,10 +1,14 @@
-"""Muon: momentum, orthogonalised (Jordan et al. 2024), in one process.
+"""Muon: momentum, orthogonalised (Jordan et al. 2024).
 
 The momentum of each matrix is replaced by the nearest semi-orthogonal matrix, U Vᵀ of its SVD,
 found by five Newton–Schulz steps (in bf16 where that is fast; they do not need the digits).
 Matrices of one shape are stacked and go through the iteration
 together: one batched product instead of many small ones. Numerically this is ``torch.optim.Muon``
 (the oracle in the tests), which treats them one by one.
+
+Of matrices that are cut over several processes the momentum stays cut. What is orthogonalised is
+put together on every rank, which keeps its piece of the result: the iteration is not shared out, so
+it costs each rank what it costs one process, and one gather per shape of matrix.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from groundup.train.parallel import cut_like, whole_tensor
 
 # The quintic's coefficients: steepest at zero at the price of singular values in [0.7, 1.2] rather
 # than one (Jordan's post, section "Newton–Schulz").
@@ -62,11 +68,11 @@ class Muon(torch.optim.Optimizer):
                     by_shape.setdefault(p.shape, []).append(p)
             for shape, matrices in by_shape.items():
                 momenta = torch.stack([self._momentum(p, group) for p in matrices])
-                updates = orthogonalize(momenta.to(self.dtype))
+                updates = orthogonalize(whole_tensor(momenta.to(self.dtype)))
                 lr = group["lr"] * math.sqrt(max(1, shape[0] / shape[1]))
                 for p, update in zip(matrices, updates.unbind(), strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(update.to(p.dtype), alpha=-lr)
+                    p.add_(cut_like(update.to(p.dtype), p), alpha=-lr)
 
     def _momentum(self, p: Tensor, group: dict[str, Any]) -> Tensor:
         """Nesterov's look-ahead: the gradient mixed with the running average that now holds it."""

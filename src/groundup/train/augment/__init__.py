@@ -1,0 +1,1 @@
+"""Changes at random to the text that is learnt from."""

@@ -1,0 +1,318 @@
+"""The processes of a run, and the few things they tell each other.
+
+torchrun starts them and tells each who it is in its environment; without it a run is one process
+and nothing here is initialised. Every rank makes the whole batch of a step, which is a function of
+the seed, and learns from its own rows: so the number of ranks changes neither data nor loss.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor
+
+from groundup.errors import ConfigError, GroundupError
+from groundup.tokens.samples import IGNORED
+from groundup.train.batch import Batch
+from groundup.train.config import Settings
+from groundup.train.layout import LayoutConfig
+from groundup.train.noise.config import ObjectiveConfig
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
+    from torch.distributed.device_mesh import DeviceMesh
+
+Result = TypeVar("Result")
+
+# How long a collective waits for a rank that does not come. The first step also reads data,
+# compiles and allocates; torchtitan too makes the limit short after it.
+FIRST_STEP_SECONDS = 600.0
+COLLECTIVE_SECONDS = 60.0
+LOOK_SECONDS = 0.2  # between two looks whether the first rank has finished what it does alone
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process, the one that runs this, among those of the run.
+
+    Attributes:
+        rank, size: number of this process, and how many there are.
+        dp_replicate, dp_shard: their layout; the product is ``size``.
+        mesh: the same for torch, with these names; None of a process alone.
+    """
+
+    rank: int = 0
+    size: int = 1
+    dp_replicate: int = 1
+    dp_shard: int = 1
+    mesh: DeviceMesh | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes what is written once."""
+        return self.rank == 0
+
+
+ALONE = Ranks()
+
+
+@dataclass(frozen=True)
+class Place:
+    """What torchrun tells a process: its number, its number on this machine, how many there are."""
+
+    rank: int = 0
+    local_rank: int = 0
+    size: int = 1
+
+
+def place() -> Place:
+    """Where the process stands by its environment; alone where torchrun did not start it.
+
+    Raises:
+        ConfigError: an environment with only some of torchrun's variables.
+    """
+    told = [name for name in ("RANK", "WORLD_SIZE") if name in os.environ]
+    if not told:
+        return Place()
+    needed = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    missing = [name for name in needed if name not in os.environ]
+    if missing:
+        raise ConfigError(
+            f"the environment has {' and '.join(told)} but not {' and '.join(missing)}",
+            fix="start several processes by torchrun; for one alone unset these variables",
+        )
+    rank, local_rank, size = (
+        int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+    )
+    return Place(rank, local_rank, size)
+
+
+def join(settings: Settings) -> Ranks:
+    """Meet the other processes of this run; in a process alone, do nothing.
+
+    Collectives wait `FIRST_STEP_SECONDS` until `limit_waiting` shortens that.
+
+    Raises:
+        ConfigError: the layout is not that of the processes there are; a batch that does not fit
+            them; more processes than GPUs.
+    """
+    here = place()
+    replicas, shards = layout_of(LayoutConfig(**settings.layout), here.size)
+    if here.size == 1:
+        return ALONE
+    require_rows(settings, here.size)
+    if settings.device == "cuda":
+        bind_gpu(here.local_rank)
+    from torch._C._distributed_c10d import PrefixStore
+    from torch.distributed.device_mesh import init_device_mesh
+
+    on_gpu = settings.device == "cuda"
+    torch.distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+        store=PrefixStore(f"join {next(_joins)}", store()),
+        rank=here.rank,
+        world_size=here.size,
+        timeout=timedelta(seconds=FIRST_STEP_SECONDS),
+        device_id=torch.device("cuda", here.local_rank) if on_gpu else None,
+    )
+    shape = {"dp_replicate": replicas, "dp_shard": shards}
+    if replicas == 1:
+        del shape["dp_replicate"]
+    mesh = init_device_mesh(
+        settings.device, tuple(shape.values()), mesh_dim_names=tuple(shape.keys())
+    )
+    ranks = Ranks(here.rank, here.size, replicas, shards, mesh)
+    limit_waiting(ranks, FIRST_STEP_SECONDS)  # the mesh's groups start with torch's 30 minutes
+    return ranks
+
+
+def leave(ranks: Ranks) -> None:
+    """The end of what `join` began."""
+    if ranks.size > 1:
+        torch.distributed.destroy_process_group()
+
+
+def limit_waiting(ranks: Ranks, seconds: float = COLLECTIVE_SECONDS) -> None:
+    """From now on a collective fails when a rank is missing for so long."""
+    if ranks.mesh is None:
+        return
+    from torch.distributed.distributed_c10d import _set_pg_timeout
+
+    for group in (torch.distributed.group.WORLD, *ranks.mesh.get_all_groups()):
+        _set_pg_timeout(timedelta(seconds=seconds), group)
+
+
+def layout_of(layout: LayoutConfig, size: int) -> tuple[int, int]:
+    """Replicas, and the processes over which each is cut.
+
+    Raises:
+        ConfigError: their product is not ``size``.
+    """
+    replicas, shards = layout.dp_replicate, layout.dp_shard
+    if shards is None and size % replicas == 0:
+        return replicas, size // replicas
+    if shards is not None and replicas * shards == size:
+        return replicas, shards
+    wanted = f"{replicas} replicas" + ("" if shards is None else f" × {shards} shards")
+    raise ConfigError(
+        f"the layout has {wanted}, and there {'is' if size == 1 else 'are'} {size} "
+        f"process{'' if size == 1 else 'es'}",
+        where="pretrain.layout",
+        fix=f"start {replicas * (shards or 1)} processes (torchrun --nproc-per-node), "
+        "or set dp_replicate × dp_shard to their number",
+    )
+
+
+def require_rows(settings: Settings, size: int) -> None:
+    """Check that a batch can be divided over ``size`` processes.
+
+    Raises:
+        ConfigError: there are fewer rows than processes; or the rows do not come out even, and the
+            objective learns from more than the targets, so that no row can be made up.
+    """
+    n_rows = settings.batch_size
+    if n_rows < size:
+        raise ConfigError(
+            f"{size} processes share a batch of {n_rows} rows",
+            where="pretrain.batch_size",
+            fix=f"set it to {size} or more, or start fewer processes",
+        )
+    if n_rows % size and not learns_from_targets_only(ObjectiveConfig(**settings.objective)):
+        raise ConfigError(
+            f"a batch of {n_rows} rows does not divide evenly over {size} processes, and "
+            "replaced_token and pairs of sentences learn from every row",
+            where="pretrain.batch_size",
+            fix=f"set it to a multiple of {size}",
+        )
+
+
+def learns_from_targets_only(objective: ObjectiveConfig) -> bool:
+    """Whether a row without targets adds nothing to the loss."""
+    return objective.kind != "replaced_token" and objective.sentence == "none"
+
+
+def bind_gpu(local_rank: int) -> None:
+    """Give this process a GPU of its own.
+
+    Raises:
+        ConfigError: there are fewer GPUs on this machine than processes.
+    """
+    n_gpus = torch.cuda.device_count()
+    if local_rank >= n_gpus:
+        raise ConfigError(
+            f"process {local_rank + 1} of this machine finds {n_gpus} GPU{'s'[: n_gpus != 1]}",
+            fix=f"start it with torchrun --nproc-per-node {n_gpus}",
+        )
+    torch.cuda.set_device(local_rank)
+
+
+def summed(numbers: Tensor, ranks: Ranks) -> Tensor:
+    """The sum over all ranks of a small tensor, the same bits on each."""
+    if ranks.size > 1:
+        torch.distributed.all_reduce(numbers)
+    return numbers
+
+
+def agree(flag: bool, ranks: Ranks) -> bool:
+    """Whether any rank says so; the same answer on all."""
+    return bool(summed(torch.tensor(int(flag)), ranks))
+
+
+def barrier(ranks: Ranks) -> None:
+    """Wait until every rank is here."""
+    summed(torch.zeros(()), ranks)
+
+
+def rows_of(batch: Batch, ranks: Ranks) -> Batch:
+    """The rank's rows of a step's batch: as many on each.
+
+    Where they do not come out even the last ranks get a row that is there already, without targets.
+    """
+    if ranks.size == 1:
+        return batch
+    n_rows = len(batch.inputs)
+    share = -(-n_rows // ranks.size)
+    rows = torch.arange(ranks.rank * share, (ranks.rank + 1) * share)
+    mine = batch.rows(rows.clamp(max=n_rows - 1))
+    spare = rows >= n_rows
+    if not bool(spare.any()):
+        return mine
+    targets = mine.targets.clone()
+    targets[spare] = IGNORED
+    return replace(mine, targets=targets)
+
+
+def first_rank_does(work: Callable[[], Result]) -> Result:
+    """``work()`` on the first rank while the others wait, then on them, who find it done.
+
+    For the stages before training, whose results are files: may be called before `join`, and takes
+    as long as it takes. Every rank must call it equally often.
+
+    Raises:
+        GroundupError: on the other ranks, if it failed on the first.
+    """
+    here = place()
+    if here.size == 1:
+        return work()
+    turn = f"first rank {next(_turns)}"
+    if here.rank == 0:
+        try:
+            result = work()
+        except BaseException:
+            store().set(turn, "failed")
+            raise
+        store().set(turn, "done")
+        return result
+    try:
+        while not store().check([turn]):
+            time.sleep(LOOK_SECONDS)  # not `wait`, in which no signal would be heard
+        outcome = store().get(turn)
+    except torch.distributed.DistError:  # it held the store, and is gone
+        outcome = b"failed"
+    if outcome == b"failed":
+        raise GroundupError(
+            "the first process failed, so this one stops too",
+            where=f"process {here.rank} of {here.size}",
+            fix="see the error of process 0",
+        )
+    return work()
+
+
+_joins, _turns = itertools.count(), itertools.count()  # the same on every rank
+FAREWELL_SECONDS = 10.0  # so long the process that holds the store waits for the others
+
+
+def take_leave() -> None:
+    """The end of a command: the first process, which may hold the store, goes last."""
+    here = place()
+    if here.size == 1:
+        return
+    with contextlib.suppress(torch.distributed.DistError):  # who goes first may be gone
+        if here.rank:
+            store().set(f"left {here.rank}", "")
+            return
+        others = [f"left {rank}" for rank in range(1, here.size)]
+        end = time.monotonic() + FAREWELL_SECONDS
+        while not store().check(others) and time.monotonic() < end:
+            time.sleep(LOOK_SECONDS)
+
+
+@cache
+def store() -> Store:
+    """The key-value store of the run's processes, which torchrun keeps."""
+    from torch._C._distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    made, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=FIRST_STEP_SECONDS)))
+    # torchrun keeps its store when it starts all ranks again, with the addresses of the dead.
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return PrefixStore(f"{restarts} restarts, {place().size} ranks", made)

@@ -1,0 +1,221 @@
+"""What a change of settings does to a run at work: new optimizers, another activation, other data.
+
+Momenta are carried over: AdamW's first moment (with its bias taken out) and Muon's momentum are the
+same average of gradients. What the new optimizer has and the old one had not (AdamW's second
+moment) starts anew, and `changes.Change.over` lets the learning rate rise meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from groundup.errors import ConfigError
+from groundup.model.blend import blend_activation
+from groundup.train.changes import (
+    Change,
+    given_by_hand,
+    in_order,
+    record,
+    settings_after,
+    write,
+)
+from groundup.train.config import Settings
+from groundup.train.log import Log
+from groundup.train.optimizers.groups import build_optimizers
+from groundup.train.optimizers.muon import Muon
+from groundup.train.parallel import blueprints
+from groundup.train.state import RunState
+
+IN_OPTIMIZERS = (  # settings that an optimizer is built from
+    "optimizer", "learning_rate", "adam_learning_rate", "embedding_learning_rate", "weight_decay",
+    "momentum", "beta1", "beta2",
+)  # fmt: skip
+
+
+class Changes:
+    """The changes of one run, and when each takes effect.
+
+    Args:
+        settings, activation: those that the run began with.
+        scheduled: of the project file.
+        sources: those that the run draws from by a mixture; none where it has none.
+        folder: the run's, where changes by hand are; None: there are none.
+        writes: whether this process may settle in the file when a late change takes effect.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        activation: str,
+        scheduled: Iterable[Change] = (),
+        sources: Iterable[str] = (),
+        folder: Path | None = None,
+        *,
+        writes: bool = True,
+    ) -> None:
+        self.first, self.activation, self.scheduled = settings, activation, list(scheduled)
+        self.sources, self.folder, self.writes = set(sources), folder, writes
+        self.by_hand: list[Change] = []
+        self.seen_at = 0  # modification of the file when it was last read, ns
+        self.reload()
+
+    @property
+    def all(self) -> list[Change]:
+        """Scheduled and by hand, by step."""
+        return in_order([*self.scheduled, *self.by_hand])
+
+    def reload(self) -> None:
+        """Read what was given by hand."""
+        if self.folder is not None:
+            self.seen_at = modified(self.folder)
+            self.by_hand = given_by_hand(self.folder)
+
+    def noticed(self, step: int) -> float:
+        """How many changes by hand there are; the process that writes settles late ones.
+
+        A change for a step that is behind takes effect after the next one. It is written down
+        before anybody acts on it: a resumed run must do the same.
+        """
+        if self.folder is not None and self.writes and modified(self.folder) != self.seen_at:
+            known = len(self.by_hand)
+            self.reload()
+            late = [
+                change.model_copy(update={"at": step + 1}) if change.at <= step else change
+                for change in self.by_hand[known:]
+            ]
+            if late != self.by_hand[known:]:
+                self.by_hand = [*self.by_hand[:known], *late]
+                write(self.folder, self.by_hand)
+                self.seen_at = modified(self.folder)
+        return float(len(self.by_hand))
+
+    def heard(self, n_by_hand: float) -> None:
+        """Learn of changes that the writing process has noticed."""
+        if n_by_hand > len(self.by_hand):
+            self.reload()
+
+    def settings_after(self, step: int) -> Settings:
+        """The settings in force for step ``step``, counted from 1."""
+        return settings_after(self.first, self.all, step)
+
+    def factor(self, step: int) -> float:
+        """What the learning rate of a step (from 0) is multiplied by after a new optimizer."""
+        factor = 1.0
+        for change in self.all:
+            done = step - change.at
+            if change.optimizer is not None and 0 <= done < change.over:
+                factor *= (done + 1) / (change.over + 1)
+        return factor
+
+    def prepare(self, state: RunState, step: int) -> Settings:
+        """Make ``state`` ready to take up what was saved after ``step`` steps."""
+        settings = self.settings_after(step)
+        state.optimizers = build_optimizers(state.model, settings)
+        self.blend(state, step - 1)
+        return settings
+
+    def take_effect(self, state: RunState, settings: Settings, log: Log) -> Settings:
+        """The settings of the next step, its changes made.
+
+        Raises:
+            ConfigError: the model or its data cannot be changed that way.
+        """
+        due = [change for change in self.all if change.at == state.step]
+        for change in due:
+            before = settings
+            settings = settings_after(settings, [change], state.step + 1)
+            if any(getattr(settings, name) != getattr(before, name) for name in IN_OPTIMIZERS):
+                state.optimizers = migrated(state, settings)
+            if change.mixture is not None:
+                require_sources(change, self.sources)
+                state.mixtures.append({"cursor": state.cursor, "weights": change.mixture})
+                state.guard.learn_anew()  # other text has other losses
+            log.changed(state, record(change))
+        self.blend(state, state.step)
+        return settings
+
+    def blend(self, state: RunState, step: int) -> None:
+        """Give the networks the activation of step ``step``, from 0."""
+        before, after, share = self.activation, None, 0.0
+        for change in self.all:
+            if change.activation is not None and change.at <= step:
+                before, after = after or before, change.activation
+                share = min(1.0, (step - change.at + 1) / (change.over + 1))
+        now: dict[str, Any] | None = (
+            None if after is None else {"before": before, "after": after, "share": share}
+        )
+        if now != state.activation:
+            undo: dict[str, Any] = {"before": before, "after": before, "share": 1.0}
+            for model in blueprints(state.model):
+                blend_activation(model, **(now or undo))
+            state.activation = now
+            state.guard.learn_anew()  # another network has other losses
+
+
+def require_sources(change: Change, sources: set[str]) -> None:
+    """Check that a new mixture is one of the same sources.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    named = set(change.mixture or ())
+    if named == sources:
+        return
+    known = f"names {', '.join(sorted(sources))}" if sources else "has no mixture"
+    raise ConfigError(
+        f"the change at {change.at} mixes {', '.join(sorted(named))}, but the run {known}",
+        where="mixture of a change",
+        fix="give a weight above 0 to each source that data.mixture draws from"
+        if sources
+        else "set data.mixture: what is drawn by weights from the start can change them later",
+    )
+
+
+def modified(folder: Path) -> int:
+    """When ``changes.json`` was last written, ns; 0: it is not there."""
+    try:
+        return (folder / "changes.json").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@torch.no_grad()
+def migrated(state: RunState, settings: Settings) -> list[torch.optim.Optimizer]:
+    """Optimizers by ``settings`` with the states of the present ones, as far as they have them."""
+    before = {
+        parameter: (optimizer, optimizer.state[parameter], group)
+        for optimizer in state.optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if parameter in optimizer.state
+    }
+    optimizers = build_optimizers(state.model, settings)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter in before:
+                    optimizer.state[parameter] = state_for(optimizer, *before[parameter])
+    return optimizers
+
+
+def state_for(
+    new: torch.optim.Optimizer, old: torch.optim.Optimizer, values: Any, group: Any
+) -> dict[str, Any]:
+    """One parameter's state in the terms of the new optimizer."""
+    if isinstance(new, Muon) == isinstance(old, Muon):
+        return dict(values)
+    if isinstance(new, Muon):  # the running mean of gradients, its start at zero made good
+        bias = 1 - group["betas"][0] ** float(values["step"])
+        return {"momentum_buffer": values["exp_avg"] / bias}
+    mean = values["momentum_buffer"]
+    # As after one step: the first division by 1 - beta1 gives the momentum as it is.
+    beta1, beta2 = new.param_groups[0]["betas"]
+    return {
+        "step": torch.ones((), dtype=torch.float32),
+        "exp_avg": mean * (1 - beta1),
+        "exp_avg_sq": mean.square() * (1 - beta2),
+    }

@@ -1,0 +1,74 @@
+"""Which checkpoints stay: the last ones, every so many steps, the best. The others are removed."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from groundup.artifacts import read_artifact
+from groundup.errors import GroundupError
+from groundup.files import TEMPORARY, fsync_folder
+from groundup.track.run import checkpoints
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What is kept besides the newest checkpoint, which always is.
+
+    Attributes:
+        keep_last: so many of the regular ones, the newest of them.
+        keep_every: those at multiples of so many steps, for good.
+        keep_best: the one with the lowest validation loss at its own step.
+        regular_every: steps between regular checkpoints. One made when the run was asked to stop
+            lies between them: it stays only while it is the newest.
+    """
+
+    keep_last: int
+    keep_every: int | None = None
+    keep_best: bool = False
+    regular_every: int = 1
+
+
+def superseded(folder: Path, newest: Path, keep: Retention) -> list[Path]:
+    """The checkpoints before ``newest`` that need not stay, oldest first.
+
+    Later ones are not counted: they can only be damaged ones that were passed over, or those of a
+    course that was abandoned, and are overwritten in their turn.
+    """
+    steps = {path: step for path in checkpoints(folder) if (step := step_of(path)) is not None}
+    before = {path: step for path, step in steps.items() if path <= newest}
+    regular = [path for path, step in before.items() if step % keep.regular_every == 0]
+    kept = {newest, *regular[-keep.keep_last :]}
+    if keep.keep_every is not None:
+        kept |= {path for path, step in before.items() if step % keep.keep_every == 0}
+    if keep.keep_best:
+        best = min(before, key=evaluation, default=newest)
+        kept |= {best} if evaluation(best) < math.inf else set()
+    return [path for path in before if path not in kept]
+
+
+def step_of(path: Path) -> int | None:
+    """The step in a checkpoint's name; None for a folder that is not ours."""
+    match = re.fullmatch(r"step-(\d+)", path.name)
+    return int(match[1]) if match else None
+
+
+def evaluation(path: Path) -> float:
+    """Validation loss in a checkpoint's manifest; infinite where none was measured."""
+    try:
+        loss = read_artifact(path).manifest.get("evaluation")
+    except GroundupError:
+        return math.inf
+    return math.inf if loss is None else float(loss)
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint; one that is half removed is never seen under its name."""
+    gone = path.parent / f"{TEMPORARY}{path.name}-old"
+    shutil.rmtree(gone, ignore_errors=True)
+    path.rename(gone)
+    fsync_folder(path.parent)  # a power loss must not bring the name back without the files
+    shutil.rmtree(gone)

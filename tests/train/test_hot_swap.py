@@ -1,0 +1,210 @@
+"""Settings that change while a run goes on: what is carried over; a resume does the same."""
+
+import os
+import signal
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from groundup.errors import ConfigError, Interrupted
+from groundup.files import read_json
+from groundup.track.run import checkpoints, read_lines, read_run
+from groundup.train.batch import Batch
+from groundup.train.changes import Change, ask, given_by_hand, record, settings_after
+from groundup.train.checkpoint import load_model_weights
+from groundup.train.config import PretrainConfig
+from groundup.train.hot_swap import Changes, migrated
+from groundup.train.pretrain import pretrain
+from groundup.train.start import new_state
+from groundup.train.step import train_step
+from tests.train.small import MODEL, SETTINGS, Tokens, batch, job
+
+ADAMW = replace(SETTINGS, optimizer="adamw", learning_rate=3e-3)
+
+
+def trained(settings, steps=3):
+    state = new_state(MODEL, settings)
+    for seed in range(steps):
+        train_step(state, settings, Batch(*batch(seed)))
+    return state
+
+
+def events(folder, kind):
+    return [line for line in read_lines(folder / "events.jsonl") if line["event"] == kind]
+
+
+def with_changes(settings, *changes):
+    return replace(settings, changes=[record(Change(**change)) for change in changes])
+
+
+def test_the_settings_after_a_step_are_those_of_the_changes_before_it():
+    changes = [Change(at=5, learning_rate=0.1), Change(at=9, learning_rate=0.2, batch_size=8)]
+    rates = [settings_after(SETTINGS, changes, step).learning_rate for step in (0, 5, 6, 9, 10)]
+    assert rates == [0.02, 0.02, 0.1, 0.1, 0.2]
+    assert settings_after(SETTINGS, changes, 10).batch_size == 8
+
+
+def test_a_changed_rate_of_adamw_is_the_rate_that_torch_would_be_given():
+    state, oracle = trained(ADAMW), trained(ADAMW)
+    faster = replace(ADAMW, learning_rate=9e-3)
+    state.optimizers = migrated(state, faster)
+    for group in oracle.optimizers[0].param_groups:
+        group["peak_lr"] *= 3
+    train_step(state, faster, Batch(*batch(9)))
+    train_step(oracle, ADAMW, Batch(*batch(9)))
+    assert state.final_hash() == oracle.final_hash()
+
+
+def test_muon_goes_on_with_adamws_mean_of_gradients():
+    state = trained(ADAMW)
+    parameter = state.model.blocks[0].attention.q.weight
+    mean = state.optimizers[0].state[parameter]["exp_avg"] / (1 - ADAMW.beta1**3)
+    state.optimizers = migrated(state, SETTINGS)
+    assert torch.equal(state.optimizers[0].state[parameter]["momentum_buffer"], mean)
+
+
+def test_adamws_first_step_after_muon_is_as_long_as_its_rate():
+    """Adam's update is m / sqrt(v) with the biases taken out: ±1 where both are of one gradient."""
+    state = trained(SETTINGS)
+    parameter = state.model.blocks[0].attention.q.weight
+    momentum = state.optimizers[0].state[parameter]["momentum_buffer"].clone()
+    state.optimizers = migrated(state, ADAMW)
+    own = state.optimizers[0].state[parameter]
+    mean = own["exp_avg"] / (1 - ADAMW.beta1 ** float(own["step"]))
+    square = own["exp_avg_sq"] / (1 - ADAMW.beta2 ** float(own["step"]))
+    assert torch.allclose(mean, momentum, rtol=1e-5)
+    assert torch.allclose((mean / square.sqrt()).abs(), torch.ones_like(mean), rtol=1e-3)
+
+
+SCHEDULED = with_changes(
+    replace(SETTINGS, steps=24, checkpoint_every=4, sample_every=1),
+    {"at": 8, "optimizer": "adamw", "learning_rate": 3e-3, "over": 3},
+    {"at": 10, "activation": "gelu", "over": 4},
+    {"at": 12, "batch_size": 6, "micro_batch_size": 3},
+    {"at": 18, "optimizer": "muon", "learning_rate": 0.01},
+)
+
+
+@pytest.mark.parametrize("stop_at", [7, 8, 9, 11, 18, 20])
+def test_a_run_stopped_anywhere_makes_the_same_changes(tmp_path, finished, stop_at):
+    sent = []
+
+    def stop_once():
+        n_steps = len(list(read_lines(tmp_path / "run" / "metrics.jsonl")))
+        if not sent and n_steps == stop_at:
+            sent.append(os.kill(os.getpid(), signal.SIGTERM))
+
+    with pytest.raises(Interrupted):
+        pretrain(tmp_path / "run", Tokens(), job(SCHEDULED, at_sample=stop_once))
+    pretrain(tmp_path / "run", Tokens(), job(SCHEDULED))
+    assert read_run(tmp_path / "run")["final_hash"] == read_run(finished)["final_hash"]
+    assert [e["step"] for e in events(tmp_path / "run", "changed")] == [8, 10, 12, 18]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scheduled") / "run"
+    pretrain(folder, Tokens(), job(SCHEDULED))
+    return folder
+
+
+def test_the_log_shows_what_each_step_was_done_with(finished):
+    metrics = list(read_lines(finished / "metrics.jsonl"))
+    tokens = [0, *(line["tokens"] for line in metrics)]
+    rows = [(b - a) // SETTINGS.context_length for a, b in pairwise(tokens)]
+    assert rows == [4] * 12 + [6] * 12
+    rates = [line["learning_rate"] for line in metrics]
+    assert rates[8:11] == pytest.approx([3e-3 * share for share in (0.25, 0.5, 0.75)])
+    assert rates[11] == pytest.approx(3e-3)
+    assert rates[18] < 0.01
+    assert read_run(finished)["samples"] == 12 * 4 + 12 * 6
+
+
+def test_the_model_at_the_end_has_the_new_activation(finished):
+    model = load_model_weights(checkpoints(finished / "checkpoints")[-1])
+    assert model.config.feed_forward.activation == "gelu"
+    state = new_state(
+        replace(MODEL, feed_forward=replace(MODEL.feed_forward, activation="gelu")), SETTINGS
+    )
+    state.model.load_state_dict(model.state_dict())
+    inputs, _ = batch(5)
+    assert torch.allclose(model(inputs), state.model.eval()(inputs), atol=1e-6)
+
+
+def test_a_change_by_hand_takes_effect_and_is_repeated_by_whoever_goes_on(tmp_path):
+    settings = replace(SETTINGS, steps=20, checkpoint_every=5, sample_every=1, keep_last=9)
+    folder, given = tmp_path / "run", []
+
+    def at_sample():
+        if not given and len(list(read_lines(folder / "metrics.jsonl"))) == 7:
+            given.append(ask(folder, Change(at=3, learning_rate=0.1)))  # late: 8 are done by then
+            ask(folder, Change(at=12, optimizer="adamw", learning_rate=1e-3))
+
+    pretrain(folder, Tokens(), job(settings, at_sample=at_sample))
+    assert [(e["step"], e["changes"]["learning_rate"]) for e in events(folder, "changed")] == [
+        (8, 0.1), (12, 1e-3),
+    ]  # fmt: skip
+    assert [change.at for change in given_by_hand(folder)] == [8, 12]  # as it happened
+    first = read_run(folder)["final_hash"]
+    for path in checkpoints(folder / "checkpoints"):
+        if int(path.name[5:]) > 5:  # as after a power loss: from step 5 again
+            (path / "manifest.json").unlink()
+    pretrain(folder, Tokens(), job(settings))
+    assert read_run(folder)["final_hash"] == first
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "changes nothing"),
+        ({"optimizer": "muon"}, "learning_rate of its own"),
+        ({"optimizer": "sgd", "learning_rate": 1.0}, "muon"),
+        ({"learning_rate": -1}, "greater than 0"),
+        ({"schedule": "sometimes"}, "schedule"),
+        ({"n_layers": 3}, "Extra inputs"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused(fields, said):
+    with pytest.raises(ValidationError, match=said):
+        Change(at=5, **fields)
+
+
+def test_a_change_is_checked_with_the_settings_it_meets():
+    with pytest.raises(ValidationError, match="does not divide"):
+        PretrainConfig(batch_size=4, micro_batch_size=4, changes=[Change(at=3, batch_size=6)])
+    with pytest.raises(ValidationError, match="goes with optimizer: muon"):
+        PretrainConfig(
+            changes=[Change(at=3, optimizer="adamw", learning_rate=1, adam_learning_rate=1)]
+        )
+
+
+def test_a_network_without_a_gate_gets_none():
+    state = new_state(MODEL, SETTINGS)
+    changes = Changes(SETTINGS, "relu2", [Change(at=1, activation="swiglu")])
+    with pytest.raises(ConfigError, match="swiglu"):
+        changes.blend(state, 1)
+
+
+def test_half_way_both_activations_count_half():
+    state = new_state(MODEL, SETTINGS)
+    changes = Changes(SETTINGS, "relu2", [Change(at=0 + 1, activation="gelu", over=1)])
+    changes.blend(state, 1)
+    x = torch.randn(5, generator=torch.Generator().manual_seed(0))
+    both = state.model.blocks[0].feed_forward.activation(x)
+    wanted = (x.relu().square() + torch.nn.functional.gelu(x)) / 2
+    assert torch.allclose(both, wanted)
+    changes.blend(state, 0)  # gone back before it
+    assert torch.equal(state.model.blocks[0].feed_forward.activation(x), x.relu().square())
+    assert state.activation is None
+
+
+def test_the_file_of_changes_is_what_was_asked(tmp_path):
+    ask(tmp_path, Change(at=5, learning_rate=0.1))
+    ask(tmp_path, Change(at=3, batch_size=8, over=2))
+    assert read_json(tmp_path / "changes.json") == [
+        {"at": 5, "over": 0, "learning_rate": 0.1},
+        {"at": 3, "over": 2, "batch_size": 8},
+    ]
