@@ -1,0 +1,30 @@
+"""How long the doctor may take, and from where on a node is slow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Time and thresholds of one visit.
+
+    Attributes:
+        seconds: of the checks of one node; each takes a share of it.
+        join_seconds: how long a rank may take to come.
+        hang_seconds: after this a check that should have ended has hung, and so has its node.
+        slow_warn, slow_fail: speed as a share of the median of the peers.
+        memory_share: of the free memory that is tested.
+        memory_bytes: the most that is tested.
+    """
+
+    seconds: float = 10.0
+    join_seconds: float = 60.0
+    hang_seconds: float = 60.0
+    slow_warn: float = 0.8
+    slow_fail: float = 0.5
+    memory_share: float = 0.125
+    memory_bytes: int = 256 * 2**20
+
+
+DEFAULT = Limits()

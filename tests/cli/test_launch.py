@@ -1,0 +1,142 @@
+"""``groundup launch``: each form with its files, the list respected, the user's mistakes said."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from groundup.train.launch import supervise
+from groundup.train.launch.job import Job
+from tests.cli.command import groundup, project_in
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "a project's $folder"
+    folder.mkdir()
+    return project_in(folder, "project:\n  name: My_Model\n")
+
+
+def exclude(project: Path, *hosts: str) -> None:
+    (project / "doctor").mkdir()
+    (project / "doctor" / "exclude.txt").write_text("".join(f"{host}\n" for host in hosts))
+
+
+def test_torchrun_supervises_the_job_of_the_project(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def run_here(job: Job, endpoint: str, run_id: str, pause: object) -> int:
+        seen.extend([job, endpoint, run_id])
+        return 130
+
+    monkeypatch.setattr(supervise, "run_here", run_here)
+    done = groundup(
+        capsys, "launch", "torchrun", "--nodes", "2:4", "--nproc-per-node", 2,
+        "--rdzv-endpoint", "n1:29400", "--rdzv-id", "x", project, "pretrain.steps=5",
+    )  # fmt: skip
+    assert done.code == 130, done.err
+    job, *rest = seen
+    assert rest == ["n1:29400", "x"]
+    assert job == Job("My_Model", project.resolve(), 2, 4, 2, 0, ("pretrain.steps=5",))
+
+
+def test_a_node_on_the_list_does_not_start(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROUNDUP_HOST", "n2")
+    exclude(project, "n2")
+    done = groundup(capsys, "launch", "torchrun", project)
+    assert done.code == 2
+    assert "n2 is on the list of nodes to leave out: put there by hand" in done.err
+
+
+def test_slurm_writes_a_script_that_bash_reads_and_leaves_nodes_out(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exclude(project, "n2", "n5")
+    done = groundup(
+        capsys, "launch", "slurm", "--nodes", 4, "--gpus-per-node", 8, "--option",
+        "partition=gpu", project,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    path = project / "launch" / "My_Model.sbatch"
+    assert f"written: {path.resolve()}" in done.out
+    assert "left out: n2, n5" in done.out
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    lines = path.read_text().splitlines()
+    for line in ("--nodes=4", "--gpus-per-node=8", "--exclude=n2,n5", "--partition=gpu"):
+        assert f"#SBATCH {line}" in lines
+    assert path.stat().st_mode & 0o111
+
+
+def test_submit_hands_the_script_to_sbatch(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = groundup(capsys, "launch", "slurm", "--submit", project)
+    assert (done.code, "there is no sbatch here" in done.err) == (2, True)
+    tool = tmp_path / "sbatch"
+    tool.write_text(f'#!/bin/sh\nprintf %s "$1" >"{tmp_path}/submitted"\nexit 3\n')
+    tool.chmod(0o755)
+    assert groundup(capsys, "launch", "slurm", "--submit", project).code == 3
+    assert (tmp_path / "submitted").read_text() == str(
+        project.resolve() / "launch" / "My_Model.sbatch"
+    )
+
+
+def test_kubernetes_writes_the_objects(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exclude(project, "n2")
+    out = project / "job.yaml"
+    done = groundup(
+        capsys, "launch", "kubernetes", "--nodes", 3, "--gpus-per-node", 8, "--image", "repo/i:1",
+        "--claim", "disk", "--output", out, project, "pretrain.steps=5",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    service, job = yaml.safe_load_all(out.read_text())
+    assert (service["kind"], job["kind"]) == ("Service", "Job")
+    pod = job["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"][-2:] == ["/project", "pretrain.steps=5"]
+    assert "n2" in str(pod["affinity"]["nodeAffinity"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["torchrun", "--nodes", "0"], "no number of nodes"),
+        (["torchrun", "--nodes", "2"], "nowhere to meet"),
+        (["torchrun", "--gpus-per-node", "99"], "99 GPUs are asked for"),
+        (["torchrun", "pretrain.stepz=3"], "stepz"),
+        (["slurm", "--option", "nodes=3"], "no option for sbatch"),
+        (["slurm", "--option", "partition"], "no option for sbatch"),
+        (["kubernetes", "--image", "i", "--claim", "A B"], "--claim"),
+        (["kubernetes", "--image", "i", "--claim", "c", "--mount", "p"], "no absolute path"),
+    ],
+)
+def test_mistakes_are_said_and_nothing_is_written(
+    project: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    form, *options = words
+    if options[-1].startswith("pretrain."):
+        options.insert(0, str(project))
+    else:
+        options.append(str(project))
+    done = groundup(capsys, "launch", form, *options)
+    assert done.code == 2
+    assert said in done.err
+    assert sorted(path.name for path in project.iterdir()) == ["groundup.yaml"]
+
+
+def test_a_list_with_something_else_in_it_is_refused(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exclude(project, "n1", "n2;reboot")
+    done = groundup(capsys, "launch", "slurm", project)
+    assert done.code == 2
+    assert "exclude.txt:2" in done.err
