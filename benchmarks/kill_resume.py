@@ -6,9 +6,11 @@ SIGKILL after a random time (from the import of the first module to the last sav
 finishes. What each copy must share with the undisturbed one, bit for bit: the final hash, every
 file of weights and optimizer state, and the loss of every step. Nothing may be left behind.
 
-    python benchmarks/kill_resume.py --kills 100 [--seed 0] [--work FOLDER]
+    python benchmarks/kill_resume.py --kills 100 [--ranks 2] [--seed 0] [--work FOLDER]
 
-The last line is JSON; the exit code is 1 if anything differs.
+With ``--ranks`` so many processes train together (FSDP2 over gloo); one of them is killed, or all
+at once, and the others have to end by themselves. Processes are forked from one that has imported
+everything. The last line is JSON; the exit code is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from benchmarks.forked import Forked, preload, start_ranks
 
 from groundup.files import TEMPORARY
 from groundup.track.run import checkpoints, read_lines, read_run
@@ -60,25 +63,30 @@ def main() -> int:
     """Run the whole experiment; 0 if every run ended with the same bits."""
     parser = argparse.ArgumentParser(description="random SIGKILLs, and what they change")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="an empty folder; default: a temporary one")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         work = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        summary = kill_and_resume(work, options.kills, options.seed)
+        summary = kill_and_resume(work, options.kills, options.seed, options.ranks)
     print(json.dumps(summary))
     return 0 if summary["equal"] == summary["runs"] else 1
 
 
-def kill_and_resume(work: Path, n_kills: int, seed: int) -> dict[str, Any]:
+def kill_and_resume(work: Path, n_kills: int, seed: int, n_ranks: int = 1) -> dict[str, Any]:
     """Kill until ``n_kills`` were reached and the run that was hit last has finished."""
     began, chance = time.monotonic(), random.Random(seed)
     prepared, undisturbed = work / "prepared", work / "undisturbed"
     make_project(prepared)
     command(prepared, "plan")
+    preload()
     shutil.copytree(prepared, undisturbed)
     started = time.monotonic()
-    command(undisturbed, "pretrain")
+    processes = launch(undisturbed, n_ranks)
+    codes = [process.wait() for process in processes]
+    if any(codes):
+        raise SystemExit(f"undisturbed: exit codes {codes}\n{words(processes)}")
     longest = time.monotonic() - started
     expected = result(undisturbed)
     print(f"undisturbed: {longest:.1f} s, final hash {expected['final_hash'][:16]}")
@@ -89,20 +97,23 @@ def kill_and_resume(work: Path, n_kills: int, seed: int) -> dict[str, Any]:
     while len(kills) < n_kills:
         folder = work / f"run-{runs}"
         shutil.copytree(prepared, folder)
-        hits = run_with_kills(folder, n_kills - len(kills), longest, chance)
+        hits = run_with_kills(folder, n_kills - len(kills), longest, chance, n_ranks)
         found = result(folder)
         differences = sorted(key for key in expected if found[key] != expected[key])
         if differences:
             differing.append({"run": runs, "differs": differences})
         print(f"run {runs}: killed {len(hits)} times, {'DIFFERS' if differences else 'equal'}")
         for hit in hits:
-            print(f"    after {hit['seconds']:5.2f} s  {hit['kind']}, step {hit['step']}")
+            print(
+                f"    after {hit['seconds']:5.2f} s  {hit['kind']}, step {hit['step']}{hit['who']}"
+            )
         shutil.rmtree(folder)
         kills += hits
         runs += 1
 
     kinds = [hit["kind"] for hit in kills]
     return {
+        "ranks": n_ranks,
         "runs": runs,
         "kills": len(kills),
         "kills_by_kind": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
@@ -115,25 +126,42 @@ def kill_and_resume(work: Path, n_kills: int, seed: int) -> dict[str, Any]:
 
 
 def run_with_kills(
-    folder: Path, most: int, longest: float, chance: random.Random
+    folder: Path, most: int, longest: float, chance: random.Random, n_ranks: int
 ) -> list[dict[str, Any]]:
     """Start the run until it ends, killing it at most ``most`` times; where each kill hit."""
     hits: list[dict[str, Any]] = []
     for _ in range(LAUNCHES_PER_RUN):
-        before, process = place(folder), start(folder, "pretrain")
-        wait = chance.uniform(0.1, 0.75 * longest) if len(hits) < most else None
-        try:
-            code = process.wait(wait)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            code = process.wait()
-        if code == 0:
+        before, processes = place(folder), launch(folder, n_ranks)
+        wait = chance.uniform(0.1, 0.9 * longest) if len(hits) < most else None
+        first = processes[0].wait(wait)
+        victims = processes if chance.random() < 1 / n_ranks else [chance.choice(processes)]
+        killed = first is None
+        if killed:
+            for process in victims:
+                process.kill()
+        codes = [process.wait() for process in processes]
+        if not killed and not any(codes):
             return hits
-        if code != -signal.SIGKILL:
-            raise SystemExit(f"{folder}: exit code {code}\n{(folder / 'log').read_text()}")
+        unexpected = [code for code in codes if code == 0 or (code > 0 and n_ranks == 1)]
+        if not killed or unexpected:
+            raise SystemExit(f"{folder}: exit codes {codes}\n{words(processes)}")
         after = place(folder)
-        hits.append({"seconds": wait, "step": after.step, "kind": after.kind(before)})
+        who = "" if n_ranks == 1 else f", ranks {[processes.index(each) for each in victims]}"
+        hits.append({"seconds": wait, "step": after.step, "kind": after.kind(before), "who": who})
     raise SystemExit(f"{folder}: does not go forward")
+
+
+def launch(folder: Path, n_ranks: int) -> list[Forked]:
+    """The processes of one start of the run."""
+    arguments = ["pretrain", "--project", str(folder)]
+    if n_ranks == 1:
+        return [Forked(arguments, folder / "log")]
+    return start_ranks(arguments, folder, n_ranks)
+
+
+def words(processes: list[Forked]) -> str:
+    """The end of what they said."""
+    return "\n".join(process.log.read_text()[-2000:] for process in processes)
 
 
 @dataclass(frozen=True)

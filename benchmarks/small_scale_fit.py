@@ -30,8 +30,8 @@ from groundup.tokens.order import batch_of_step
 from groundup.tokens.pack import pack
 from groundup.train.batch import Batch
 from groundup.train.config import PretrainConfig, settle
-from groundup.train.loop import train_step
 from groundup.train.start import new_state
+from groundup.train.step import train_step
 
 TABLE = Path(__file__).parent.parent / "src/groundup/plan/catalog/small_scale_runs.csv"
 SEED, CONTEXT_LENGTH, VOCAB_SIZE = 1337, 256, 4096
