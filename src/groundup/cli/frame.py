@@ -41,6 +41,10 @@ COMMANDS = {
     "show": ("groundup.cli.show:show", "Print every value of a project and where it comes from."),
     "schema": ("groundup.cli.show:schema", "Print the JSON schema of the project file."),
     "verify": ("groundup.cli.verify:verify", "Check every file against the hash it was given."),
+    "reproduce": ("groundup.cli.reproduce:reproduce", "Train a run again, and compare the bits."),
+    "doctor": ("groundup.cli.doctor:doctor", "Check the machines; list the nodes to leave out."),
+    "bench": ("groundup.cli.bench:bench", "Measure parts of groundup itself."),
+    "launch": ("groundup.cli.launch:launch", "Start training on one node or many."),
 }
 
 
