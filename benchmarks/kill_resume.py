@@ -56,6 +56,7 @@ pretrain:
   checkpoint_every: 20
   sample_every: 70
 """
+SURVIVOR_SECONDS = 20.0
 LAUNCHES_PER_RUN = 200  # more than this means that nothing goes forward
 
 
@@ -139,7 +140,7 @@ def run_with_kills(
         if killed:
             for process in victims:
                 process.kill()
-        codes = [process.wait() for process in processes]
+        codes = [end(process) if killed else process.wait() for process in processes]
         if not killed and not any(codes):
             return hits
         unexpected = [code for code in codes if code == 0 or (code > 0 and n_ranks == 1)]
@@ -149,6 +150,13 @@ def run_with_kills(
         who = "" if n_ranks == 1 else f", ranks {[processes.index(each) for each in victims]}"
         hits.append({"seconds": wait, "step": after.step, "kind": after.kind(before), "who": who})
     raise SystemExit(f"{folder}: does not go forward")
+
+
+def end(process: Forked) -> int | None:
+    """The exit code of a survivor; one that has not met the others yet is ended, as by torchrun."""
+    if process.wait(SURVIVOR_SECONDS) is None:
+        process.kill()
+    return process.wait()
 
 
 def launch(folder: Path, n_ranks: int) -> list[Forked]:

@@ -254,7 +254,7 @@ def price(device: str) -> dict[str, float]:
         "checksums every step, % of a step": 100 * (middle["summed"] / middle["plain"] - 1),
         "hashes of a comparison, % of a step": 100 * middle["hashes"] / middle["plain"],
         "the same every 100 steps, % of the time": middle["hashes"] / middle["plain"],
-        "a replayed step's gradients, % of a step": 100 * middle["replay"] / middle["plain"],
+        "gradients computed twice, % of a step": 100 * middle["replay"] / middle["plain"],
     }
 
 

@@ -43,10 +43,8 @@ def pretrain(work: Work) -> tuple[Artifact, bool]:
     )
     job = run_job(work.project, work.done, run, forecast_of(work.project, work.done))
     ranks = join(run.settings)
-    try:
-        train_to_the_end(run.folder, dataset, job, ranks)
-    finally:
-        leave(ranks)
+    train_to_the_end(run.folder, dataset, job, ranks)
+    leave(ranks)  # not where a rank has failed: the way out would wait for it
     finished = on_first_rank(lambda: finished_run(run.folder, run.settings))
     assert finished is not None  # it was finished just now
     return finished, True

@@ -87,10 +87,10 @@ def test_the_forward_pass_that_is_timed_fits_where_a_training_step_does(
     shapes = []
     real = objective.next_token_loss
 
-    def watched(model, batch, counts):
+    def watched(model, batch, counts, **terms):
         if not torch.is_grad_enabled():
             shapes.append(batch.inputs.shape)
-        return real(model, batch, counts)
+        return real(model, batch, counts, **terms)
 
     monkeypatch.setattr(objective, "next_token_loss", watched)
     wanted = message(

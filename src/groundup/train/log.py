@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from groundup.progress import Progress
@@ -11,6 +11,7 @@ from groundup.tables import printable
 from groundup.track.run import Bystander, Run
 from groundup.train.config import Settings
 from groundup.train.guard.guard import Verdict
+from groundup.train.heartbeat import Heart
 from groundup.train.integrity.finding import Finding
 from groundup.train.resources import peak_memory_bytes
 from groundup.train.schedules import learning_rate_ratio
@@ -90,12 +91,19 @@ class Log:
             checkpoint=checkpoint,
         )  # fmt: skip
 
-    def corruption(self, state: RunState, finding: Finding) -> None:
-        """Write, show and pass on that a tensor is not what it must be."""
-        told = finding.details()
-        self.run.event(state.step, "corruption", **told)
-        self.shown.say(f"step {state.step + 1}: silent corruption: {finding}")
-        self.alert({"step": state.step, "event": "corruption", **told})
+    def news(self, state: RunState, heart: Heart) -> None:
+        """Write what the watch over the ranks has seen: who is slow."""
+        while not heart.news.empty():
+            told = dict(heart.news.get())
+            self.run.event(state.step, told.pop("kind"), **told)
+
+    def corruption(self, state: RunState, findings: Iterable[Finding]) -> None:
+        """Write, show and pass on that tensors are not what they must be."""
+        for finding in findings:
+            told = finding.details()
+            self.run.event(state.step, "corruption", **told)
+            self.shown.say(f"step {state.step + 1}: silent corruption: {finding}")
+            self.alert({"step": state.step, "event": "corruption", **told})
 
     def changed(self, state: RunState, change: Mapping[str, Any]) -> None:
         """Write a change of settings that takes effect with the next step."""

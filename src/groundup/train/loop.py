@@ -99,9 +99,11 @@ def train(state: RunState, run: Training) -> None:
         compute = partial(
             gradients, state, now, batch, counts, run.objective.loss, run.ranks, tell=tell
         )
+        run.log.news(state, run.heart)
         found, findings = run.checks.computed(state, compute)
         findings += run.checks.before_update(state) + run.checks.at_step(state)
         run.changes.heard(found.told[1])
+        run.heart.at("all-reduce", state.step)
         loss, grad_norm = found.numbers()
         verdict = (
             run.recovery.of_corruption(findings, state)
@@ -109,6 +111,8 @@ def train(state: RunState, run: Training) -> None:
             else run.guard.judge(state.step, state.cursor, now.batch_size, loss, grad_norm)
         )
         if verdict.action != "apply":
+            if verdict.action != "skip":  # if a replica is wrong, it is named
+                run.log.corruption(state, run.checks.at_step(state, now=True))
             run.recovery.act(verdict, state, now.batch_size)
             settings = run.changes.settings_after(state.step)
             continue
@@ -131,7 +135,12 @@ def train(state: RunState, run: Training) -> None:
         stopping = run.stop() if run.ranks.size == 1 else found.told[0] > 0
         if run.recovery.is_due(state.step) or last or stopping:
             run.heart.at("checkpoint", state.step)
-            verdict = run.recovery.save(state, wait=last or stopping)
+            findings = run.checks.before_update(state) + run.checks.at_step(state, now=True)
+            verdict = (
+                run.recovery.of_corruption(findings, state)
+                if findings
+                else run.recovery.save(state, wait=last or stopping)
+            )
             run.log.clock(state)  # the save belongs to the run's duration
             if verdict.action != "apply":
                 run.recovery.act(verdict, state, 0)

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -217,13 +218,13 @@ def measure_model(config: Any, settings: Any, sample_tokens: int, scratch: Path)
     from groundup.architecture.trained_for import CAUSAL
     from groundup.model.generate import generate
     from groundup.train.batch import counts_of
-    from groundup.train.checkpoint import save_checkpoint
     from groundup.train.noise.config import ObjectiveConfig
     from groundup.train.objective import stand_in
     from groundup.train.precision import autocast, synchronize
     from groundup.train.retention import Retention
     from groundup.train.start import new_state
-    from groundup.train.step import train_step
+    from groundup.train.step import drop_gradients, gradients, train_step
+    from groundup.train.writer import Saver
 
     state = new_state(config, settings)
     objective = stand_in(ObjectiveConfig(**settings.objective), config.vocab_size, settings.device)
@@ -251,10 +252,25 @@ def measure_model(config: Any, settings: Any, sample_tokens: int, scratch: Path)
             synchronize(settings.device)
     forward = time.perf_counter() - begin
 
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{TEMPORARY}measure-") as folder:
-        begin = time.perf_counter()
-        save_checkpoint(Path(folder), state, {}, keep=Retention(1))
-        checkpoint = time.perf_counter() - begin
+    # As in a run: the guard's probe, the copy, and what the writer takes from the steps beside it.
+    usual = statistics.median(seconds[WARMUP_STEPS:])
+    probe = next(batch.split(settings.micro_batch_size))
+    with (
+        tempfile.TemporaryDirectory(dir=scratch, prefix=f"{TEMPORARY}measure-") as folder,
+        closing(Saver(Path(folder), Retention(1))) as saver,
+    ):
+        begin, n_steps = time.perf_counter(), 0
+        gradients(state, settings, probe, counts_of(probe), objective.loss).numbers()
+        drop_gradients(state)
+        saver.save(state, {})
+        while saver.is_writing() or n_steps == 0:
+            train_step(state, settings, batch, objective.loss)[0].item()
+            n_steps += 1
+        checkpoint = max(0.0, time.perf_counter() - begin - n_steps * usual)
+        saver.wait()
+        error = saver.failed()
+        if error is not None:
+            raise error
 
     begin = time.perf_counter()
     with torch.no_grad(), autocast(settings.device, settings.precision):
@@ -273,7 +289,7 @@ def measure_model(config: Any, settings: Any, sample_tokens: int, scratch: Path)
         "non_embedding_parameters": counted.non_embedding,
         "flops_per_token": objective.step_flops(config, batch) / n_tokens,
         "tokens_per_step": n_tokens,
-        "seconds_per_step": statistics.median(seconds[WARMUP_STEPS:]),
+        "seconds_per_step": usual,
         "seconds_per_forward": forward,
         "seconds_per_checkpoint": checkpoint,
         "seconds_per_sample": sample,

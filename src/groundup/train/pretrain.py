@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,14 @@ import torch
 
 from groundup.architecture.config import ModelConfig
 from groundup.artifacts import environment
-from groundup.errors import BudgetError, DivergedError, Interrupted
-from groundup.files import read_json, remove_temporaries
+from groundup.errors import BudgetError, CorruptError, DivergedError, Interrupted, RankFailedError
+from groundup.files import LOCK, lock, read_json, remove_temporaries
 from groundup.progress import Progress, progress, say
 from groundup.tokens.dataset import TokenDataset
 from groundup.track.run import Bystander, Run, newest_good_checkpoint, rewind
 from groundup.train.average import averaged
 from groundup.train.batch import counts_of
-from groundup.train.changes import Change
+from groundup.train.changes import Change, record
 from groundup.train.checkpoint import load_checkpoint
 from groundup.train.config import Settings
 from groundup.train.distributed import (
@@ -107,7 +107,14 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks = ALONE
         BudgetError: out of memory.
         UserError: the plan was made for a GPU and there is none here.
         StorageError: the disk is full or read-only; the last checkpoint is whole.
+        LockedError: another process trains in this folder, by whatever path it came there.
     """
+    with lock(folder / LOCK) if ranks.is_first else nullcontext():
+        train_whole(folder, dataset, job, ranks)
+
+
+def train_whole(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks) -> None:
+    """`pretrain`, the folder being this run's alone."""
     config, settings = ModelConfig.from_dict(job.key["model"]), job.settings
     pick_device(settings.device)
     use(settings.n_threads, settings.float32_matmul_precision)
@@ -129,7 +136,7 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks = ALONE
     except (Interrupted, KeyboardInterrupt):
         run.finish("interrupted")
         raise
-    except DivergedError as error:
+    except (DivergedError, RankFailedError, CorruptError) as error:
         run.finish("failed", error=error.message)
         raise
     except (MemoryError, RuntimeError) as error:
@@ -164,6 +171,7 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks = ALONE
         loss_chain=state.loss_chain,
         skipped=len(state.guard.skips),
         rewinds=len(state.guard.rewinds),
+        changes_by_hand=[dict(record(change)) for change in changes.by_hand],
         measured=measured,
     )
 
@@ -299,9 +307,11 @@ def open_run(
     checkpoint = newest_good_checkpoint(folder / "checkpoints")
     found = Comparison()
     if checkpoint is not None:
-        changes.prepare(state, int(read_json(checkpoint / "state.json")["step"]))
-        found = compare(load_checkpoint(checkpoint, state, ranks), fingerprint, job.allow)
+        stored = read_json(checkpoint / "state.json")
+        found = compare(stored["fingerprint"], fingerprint, job.allow)
         found.require(checkpoint)
+        changes.prepare(state, int(stored["step"]))
+        load_checkpoint(checkpoint, state, ranks)
     barrier(ranks)
     record = {
         "name": folder.name,

@@ -110,8 +110,7 @@ class Recovery:
         Raises:
             CorruptError: the guard's policy does not go back.
         """
-        for finding in findings:
-            self.log.corruption(state, finding)
+        self.log.corruption(state, findings)
         if self.guard.config.policy != "rewind":
             raise error_of(findings, str(self.folder.parent))
         return self.guard.damaged(state.step, state.cursor, str(findings[0]))
