@@ -90,10 +90,10 @@ def _section(name: str, model: dict[str, Any], definitions: dict[str, Any]) -> I
     for key, rule in rules.items():
         for entry in _entries(rule):
             lines += ["", f"An entry of `{name}.{key}` that is a mapping has the keys:", ""]
-            lines += [
-                f"- `{own}`: {_line(told['description'])}"
-                for own, told in definitions[entry]["properties"].items()
-            ]
+            lines += _keys(definitions[entry])
+        for entry in set(_inside(rule)) - set(_entries(rule)):
+            lines += ["", f"`{name}.{key}` has the keys:", ""]
+            lines += _keys(definitions[entry])
     if inside:
         names = ", ".join(f"[`{name}.{key}`](#{name}{key})" for key in inside)
         lines += ["", f"Inside it are sections of their own: {names}."]
@@ -107,6 +107,21 @@ def _entries(rule: dict[str, Any]) -> Iterator[str]:
     for choice in rule.get("anyOf", [rule]):
         items = choice.get("items", {})
         yield from (_name(one["$ref"]) for one in items.get("anyOf", [items]) if "$ref" in one)
+
+
+def _inside(rule: dict[str, Any]) -> Iterator[str]:
+    """Names of the models that a value may be, beside others such as null."""
+    yield from (_name(one["$ref"]) for one in rule.get("anyOf", ()) if "$ref" in one)
+
+
+def _keys(model: dict[str, Any]) -> list[str]:
+    """A line for each key; keys without a text of their own stand with the one before them."""
+    groups: list[tuple[list[str], str]] = []
+    for name, told in model["properties"].items():
+        if "description" in told or not groups:
+            groups.append(([], _line(told.get("description", ""))))
+        groups[-1][0].append(f"`{name}`")
+    return [f"- {', '.join(names)}: {text}" for names, text in groups]
 
 
 def _name(reference: str) -> str:

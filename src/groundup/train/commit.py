@@ -71,7 +71,7 @@ def require_room(folder: Path, n_bytes: int) -> None:
         raise StorageError(
             f"the disk is full: this checkpoint needs {n_bytes:,} bytes, {free:,} are free",
             where=str(folder),
-            fix="free some space; older checkpoints were kept",
+            fix="free some space and give the same command again: older checkpoints were kept",
         )
 
 

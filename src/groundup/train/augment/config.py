@@ -18,11 +18,11 @@ class AugmentConfig(Section):
     span_shuffle: float = Field(0.0, ge=0, le=1)
     """Share of the spans whose tokens change places among themselves."""
     span_length: Annotated[Count, Field(ge=2)] = 3
-    """span_shuffle: tokens of a span."""
+    """Tokens of such a span."""
     synonyms: str | None = None
     """A file of tab-separated words: one a line, then those that may stand in its place."""
     synonym_rate: float = Field(0.1, gt=0, le=1)
-    """synonyms: share of the words in the table that are replaced."""
+    """Share of the words in that table that are replaced."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
