@@ -102,9 +102,7 @@ class Recovery:
         self.log.run.event(state.step, "checkpoint_failed", error=error.message)
         if last or not checkpoints(self.folder):
             raise error
-        say(
-            f"a checkpoint was not written ({error.message}); training goes on, and those before are good"
-        )
+        self.log.shown.say(f"a checkpoint was not written ({error.message}); training goes on")
 
     def of_corruption(self, findings: Sequence[Finding], state: RunState) -> Verdict:
         """Write what was found and go back before it.

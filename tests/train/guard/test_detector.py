@@ -62,6 +62,19 @@ def test_six_for_the_loss_and_eight_for_the_gradient_norm_is_an_alarm(
     assert len(seen.reasons) == n_alarms
 
 
+def test_suspicion_begins_at_three_quarters_of_a_limit() -> None:
+    def suspicions(loss_z: float, norm_z: float) -> int:
+        norm = math.exp(0.1 * norm_z)
+        seen = score(CONFIG, [2.0] * 64, [1.0] * 64, 2.0 + 0.04 * loss_z, norm)
+        assert not seen.reasons
+        return len(seen.suspicions)
+
+    assert suspicions(4.4, 5.9) == 0
+    assert suspicions(4.6, 5.9) == 1
+    assert suspicions(4.4, 6.1) == 1
+    assert suspicions(5.9, 7.9) == 2
+
+
 def test_before_the_window_is_filled_only_what_is_not_finite_is_an_alarm() -> None:
     assert not score(CONFIG, [2.0] * 63, [1.0] * 63, 1e9, 1e9).reasons
     for value in (math.nan, math.inf, -math.inf):
@@ -80,14 +93,14 @@ def test_twenty_outliers_in_the_window_hide_no_further_one() -> None:
     assert mean + 6 * deviation > 9.0  # six standard deviations no longer see it
 
 
-def test_a_gradient_norm_alone_is_told_from_a_loss_that_is_unusual_too() -> None:
+def test_a_gradient_norm_alone_is_a_suspicion_up_to_twice_its_limit() -> None:
     def alone(loss: float, norm_z: float) -> bool:
         seen = score(CONFIG, [2.0] * 64, [1.0] * 64, loss, math.exp(0.1 * norm_z))
-        return seen.is_gradient_alone(CONFIG)
+        return seen.is_only_suspicious(CONFIG)
 
-    assert not alone(2.0, 7)  # no alarm at all
+    assert alone(2.0, 7)
     assert alone(2.0, 9)
     assert alone(2.0, 15.9)
     assert not alone(2.0, 16.1)
     assert not alone(3.0, 9)
-    assert not score(CONFIG, [], [], 1.0, math.inf).is_gradient_alone(CONFIG)
+    assert not score(CONFIG, [], [], 1.0, math.inf).is_only_suspicious(CONFIG)

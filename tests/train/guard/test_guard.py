@@ -132,13 +132,14 @@ def test_a_spike_with_a_healthy_probe_is_a_bad_batch() -> None:
 @pytest.mark.parametrize(
     ("probe", "is_damage"),
     [
-        ((2.19, 1.0), False),
-        ((2.21, 1.0), True),
-        ((1.9, 29.0), False),  # steep, but better: seen in clean runs
+        ((2.39, 1.0), False),
+        ((2.41, 1.0), True),
+        ((1.9, 31.0), False),  # steep, but better: seen in clean runs
         ((2.0, 29.0), False),
         ((2.0, 31.0), True),
-        ((2.05, 2.9), False),
-        ((2.05, 3.1), True),
+        ((2.19, 3.1), False),
+        ((2.21, 2.9), False),
+        ((2.21, 3.1), True),
         ((math.nan, 1.0), True),
         ((2.0, math.inf), True),
     ],
@@ -170,6 +171,24 @@ def test_a_gradient_norm_alone_is_taken_where_the_probe_is_healthy() -> None:
     assert run.guard.memory.grad_norms[-1] == pytest.approx(math.exp(0.9))
     run.probe = (3.0, 1.0)
     assert run.judge(2.0, math.exp(0.9)).action == "rewind"
+
+
+@pytest.mark.parametrize("step", [(2.21, 1.0), (2.0, math.exp(0.61))])  # z 4.7; z 6.1
+def test_from_three_quarters_of_a_limit_on_the_weights_are_looked_at(
+    step: tuple[float, float],
+) -> None:
+    run = run_of("rewind").calm()
+    run.guard.before_checkpoint(64)
+    assert run.judge(*step) == Verdict("apply")
+    assert run.n_probes == 2
+    assert run.judge(2.1, math.exp(0.5)) == Verdict("apply")
+    assert run.n_probes == 2
+    run.probe = (3.0, 1.0)
+    verdict = run.judge(*step)
+    assert verdict.action == "rewind"
+    assert "above the median" in verdict.why
+    other = run_of("warn").calm()
+    assert other.judge(*step) == Verdict("apply")
 
 
 def test_too_many_bad_batches_in_a_row_count_as_damage() -> None:

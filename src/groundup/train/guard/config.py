@@ -23,13 +23,14 @@ class GuardConfig(Section):
     loss_threshold: float = Field(6.0, gt=0)
     """Alarm where the loss is so many robust standard deviations above the median."""
     grad_norm_threshold: float = Field(8.0, gt=0)
-    """Alarm where the logarithm of the gradient norm is so many above its median; with policy
-    rewind, up to twice as many with a usual loss only make the guard compute its probe."""
-    probe_loss_ratio: float = Field(1.1, gt=1)
+    """Alarm where the logarithm of the gradient norm is so many above its median. With policy
+    rewind up to twice as many make the guard compute its probe, and are no alarm by themselves."""
+    probe_loss_ratio: float = Field(1.2, gt=1)
     """The weights count as damaged where the probe's loss is so many times that of the last good
     checkpoint."""
     probe_grad_norm_ratio: float = Field(3.0, gt=1)
-    """The same for the probe's gradient norm, where its loss rose too; without that, ten times."""
+    """The same for the probe's gradient norm, where its loss is half-way to that limit; ten times
+    it where the loss at least did not fall."""
     max_skips: Annotated[Count, Field(ge=1)] = 32
     """Batches left out in a row before the weights count as damaged all the same."""
     max_skipped_share: float = Field(0.05, gt=0, le=1)

@@ -4,7 +4,7 @@ A bad batch and damaged weights look alike from the loss: leaving batches out re
 and going back wastes work where only a batch was bad. So on an alarm one fixed held-out batch, the
 *probe*, is computed: it is as usual with healthy weights, and not with damaged ones.
 
-A gradient norm that is high while the loss is as usual is a suspicion, no alarm: good text does
+A gradient norm that is high while the loss is not is a suspicion and no alarm, for good text does
 that too, and what is applied is clipped. The probe decides; with healthy weights the step is taken.
 
 Notable: what is decided depends on numbers alone that all processes share and a checkpoint holds,
@@ -29,11 +29,11 @@ Probe = Callable[[], tuple[float, float]]
 MAX_ENDLESS = 8  # batches in a row that are not finite, where nothing is repaired
 RECENT_BATCHES = 1000  # `max_skipped_share` is a share of these
 SLOWER_FROM = 3  # rewinds in a row from which the learning rate is lowered
-# Of healthy weights the probe's gradient norm was seen to grow ninefold from one checkpoint to the
+# Of healthy weights the probe's gradient norm was seen to grow manyfold from one checkpoint to the
 # next, early and at high rates, while its loss fell (docs/reliability.md). So it counts where the
-# loss rose too, and ten times its limit where the loss did not fall: (loss ratio above which,
-# times `probe_grad_norm_ratio`).
-GRAD_NORM_COUNTS = ((1.02, 1.0), (0.98, 10.0))
+# loss is half-way to its limit, and ten times as much where the loss did not fall: (share of the
+# way from 1 to `probe_loss_ratio`, times `probe_grad_norm_ratio`).
+GRAD_NORM_COUNTS = ((0.5, 1.0), (-0.1, 10.0))
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,11 @@ class Guard:
         """
         self.memory.n_batches += 1
         seen = score(self.config, self.memory.losses, self.memory.grad_norms, loss, grad_norm)
-        if not seen.reasons:
+        reasons = seen.suspicions if self.config.policy == "rewind" else seen.reasons
+        if not reasons:
             return Verdict("apply")
         details = {**seen.details(), "samples": [cursor, cursor + batch_size]}
-        hit = Hit(step, cursor, batch_size, "; ".join(seen.reasons), details, seen)
+        hit = Hit(step, cursor, batch_size, "; ".join(reasons), details, seen)
         answers = {"off": _off, "warn": _warn, "skip": _skip, "rewind": _rewind}
         return answers[self.config.policy](self, hit)
 
@@ -103,7 +104,7 @@ class Guard:
         config, memory = self.config, self.memory
         memory.skips_in_a_row = 0
         seen = score(config, memory.losses, memory.grad_norms, loss, grad_norm)
-        was_cleared = config.policy == "rewind" and seen.is_gradient_alone(config)
+        was_cleared = config.policy == "rewind" and seen.is_only_suspicious(config)
         if not seen.reasons or was_cleared:
             memory.alarms_in_a_row = 0
             memory.remember(loss, grad_norm, config.window)
@@ -255,8 +256,9 @@ class Health:
         loss_ratio = self.loss / max(self.good[0], 1e-30)
         norm_ratio = self.grad_norm / max(self.good[1], 1e-30)
         is_steep = any(
-            loss_ratio > least and norm_ratio > times * self.config.probe_grad_norm_ratio
-            for least, times in GRAD_NORM_COUNTS
+            loss_ratio - 1 > share * (self.config.probe_loss_ratio - 1)
+            and norm_ratio > times * self.config.probe_grad_norm_ratio
+            for share, times in GRAD_NORM_COUNTS
         )
         if loss_ratio <= self.config.probe_loss_ratio and not is_steep:
             return ""
@@ -306,7 +308,8 @@ def _skip(guard: Guard, hit: Hit) -> Verdict:
 def _rewind(guard: Guard, hit: Hit) -> Verdict:
     """Let the probe tell a bad batch from damaged weights."""
     health = guard.check_health()
-    if not health.problem and hit.scores is not None and hit.scores.is_gradient_alone(guard.config):
+    only_suspicious = hit.scores is not None and hit.scores.is_only_suspicious(guard.config)
+    if only_suspicious and not health.problem:
         return Verdict("apply")
     hit = replace(hit, details={**hit.details, **health.details()})
     if not health.problem and guard.may_skip():
