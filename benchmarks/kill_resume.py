@@ -31,6 +31,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, as well as imported
+
 from benchmarks.forked import Forked, preload, start_ranks
 
 from groundup.files import TEMPORARY

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groundup.architecture.config import GATED, UNGATED
+from groundup.artifacts import Artifact
 from groundup.errors import ConfigError, InputError
 from groundup.find import RUNS
 from groundup.findings import check
@@ -49,5 +51,38 @@ def ask_newest(project: Project, change: Change) -> Path:
             where=str(project.folder / RUNS),
             fix="`groundup pretrain --allow-change KEY` goes on with a finished one",
         )
+    require_possible(change, runs[0])
     ask(runs[0].path, change)
     return runs[0].path
+
+
+def require_possible(change: Change, run: Artifact) -> None:
+    """Check a change against the run it is for, as the project file's own are.
+
+    Raises:
+        ConfigError: the run cannot change that way.
+    """
+    model, settings = (run.manifest["config"][name] for name in ("model", "settings"))
+    problems = []
+    before = model["feed_forward"]["activation"]
+    kin = GATED if before in GATED else UNGATED
+    if change.activation is not None and change.activation not in kin:
+        problems.append(f"activation: {before} can become {' or '.join(kin)}")
+    sources = set(run.manifest.get("sources") or ())
+    if change.mixture is not None and set(change.mixture) != sources:
+        known = f"name {', '.join(sorted(sources))}" if sources else "the run draws from no mixture"
+        problems.append(f"mixture: {known}")
+    size, micro = change.batch_size, change.micro_batch_size
+    size, micro = size or settings["batch_size"], micro or settings["micro_batch_size"]
+    if size % micro:
+        problems.append(f"batch_size: micro_batch_size {micro} does not divide {size}; set both")
+    optimizer = change.optimizer or settings["optimizer"]
+    for name in ("adam_learning_rate", "embedding_learning_rate"):
+        if optimizer == "adamw" and getattr(change, name) is not None:
+            problems.append(f"{name} goes with optimizer: muon; set learning_rate")
+    if problems:
+        raise ConfigError(
+            "the run cannot change that way",
+            where=f"--at {change.at}, {run.path}",
+            problems=tuple(problems),
+        )

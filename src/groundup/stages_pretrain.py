@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,15 @@ def pretrain(work: Work) -> tuple[Artifact, bool]:
     from groundup.train.distributed import join, leave
     from groundup.train.pretrain import pretrain as train_to_the_end
 
-    n_samples = samples_before(run.settings, run.settings.steps)
+    # Epochs and caps are shares of the run as it was first planned: longer or shorter, the order of
+    # its samples stays.
+    first = read_run(run.folder) or {}
+    n_samples = first.get("planned_samples") or samples_before(run.settings, run.settings.steps)
     dataset = planned(
         TokenDataset(work.done["tokens"].path, "train"), run.settings.context_length, n_samples
     )
     job = run_job(work.project, work.done, run, forecast_of(work.project, work.done))
+    job = replace(job, planned_samples=n_samples)
     ranks = join(run.settings)
     train_to_the_end(run.folder, dataset, job, ranks)
     leave(ranks)  # not where a rank has failed: the way out would wait for it

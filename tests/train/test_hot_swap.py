@@ -21,6 +21,7 @@ from groundup.train.pretrain import pretrain
 from groundup.train.start import new_state
 from groundup.train.step import train_step
 from tests.train.small import MODEL, SETTINGS, Tokens, batch, job
+from tests.train.test_recovery import bad_batches
 
 ADAMW = replace(SETTINGS, optimizer="adamw", learning_rate=3e-3)
 
@@ -163,6 +164,8 @@ def test_a_change_by_hand_takes_effect_and_is_repeated_by_whoever_goes_on(tmp_pa
         ({"optimizer": "muon"}, "learning_rate of its own"),
         ({"optimizer": "sgd", "learning_rate": 1.0}, "muon"),
         ({"learning_rate": -1}, "greater than 0"),
+        ({"steps": 5}, "steps is above at"),
+        ({"learning_rate": 1, "over": 3}, "over is for"),
         ({"schedule": "sometimes"}, "schedule"),
         ({"n_layers": 3}, "Extra inputs"),
     ],
@@ -203,8 +206,49 @@ def test_half_way_both_activations_count_half():
 
 def test_the_file_of_changes_is_what_was_asked(tmp_path):
     ask(tmp_path, Change(at=5, learning_rate=0.1))
-    ask(tmp_path, Change(at=3, batch_size=8, over=2))
+    ask(tmp_path, Change(at=3, activation="gelu", over=2))
     assert read_json(tmp_path / "changes.json") == [
         {"at": 5, "over": 0, "learning_rate": 0.1},
-        {"at": 3, "over": 2, "batch_size": 8},
+        {"at": 3, "over": 2, "activation": "gelu"},
     ]
+
+
+def test_a_change_given_while_nobody_is_at_work_takes_effect_when_the_run_goes_on(tmp_path):
+    """Its step is behind: it counts from where the run is taken up, and is written down as that."""
+    settings = replace(SETTINGS, steps=16, checkpoint_every=4, sample_every=1, keep_last=9)
+    folder, sent = tmp_path / "run", []
+
+    def stop_once():
+        if not sent and len(list(read_lines(folder / "metrics.jsonl"))) == 9:
+            sent.append(os.kill(os.getpid(), signal.SIGTERM))
+
+    with pytest.raises(Interrupted):
+        pretrain(folder, Tokens(), job(settings, at_sample=stop_once))
+    ask(folder, Change(at=5, optimizer="adamw", learning_rate=1e-3))
+    pretrain(folder, Tokens(), job(settings))
+    assert [e["step"] for e in events(folder, "changed")] == [9]
+    assert [change.at for change in given_by_hand(folder)] == [9]
+    first = read_run(folder)["final_hash"]
+    for path in checkpoints(folder / "checkpoints"):
+        if int(path.name[5:]) > 4:
+            (path / "manifest.json").unlink()
+    pretrain(folder, Tokens(), job(settings))
+    assert read_run(folder)["final_hash"] == first
+
+
+def test_a_run_is_made_longer_and_shorter_on_its_way(tmp_path):
+    for name, change, steps in (("longer", {"at": 12, "steps": 18}, 18),
+                                ("shorter", {"at": 5, "steps": 9}, 9)):  # fmt: skip
+        settings = with_changes(SETTINGS, change)
+        pretrain(tmp_path / name, Tokens(), job(settings))
+        assert read_run(tmp_path / name)["steps"] == steps
+        assert checkpoints(tmp_path / name / "checkpoints")[-1].name == f"step-{steps:08d}"
+
+
+def test_a_change_is_made_once_though_the_batch_after_it_is_left_out(tmp_path, monkeypatch):
+    bad_batches(monkeypatch, {8 * 4})
+    guard = {**SETTINGS.guard, "window": 16, "armed_after": 8}
+    settings = with_changes(replace(SETTINGS, guard=guard), {"at": 8, "learning_rate": 0.01})
+    pretrain(tmp_path / "run", Tokens(), job(settings))
+    assert len(events(tmp_path / "run", "skipped")) == 1
+    assert [e["step"] for e in events(tmp_path / "run", "changed")] == [8]

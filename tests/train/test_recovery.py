@@ -198,3 +198,55 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_a_run_that_has_one(tmp
     )
     with pytest.raises(StorageError):
         pretrain(tmp_path / "none", Tokens(), job(settings()))
+
+
+def test_another_cadence_goes_back_to_the_checkpoints_there_are(tmp_path, monkeypatch):
+    sent = []
+
+    def stop_once():
+        if not sent and len(steps_of(tmp_path / "run")) == 20:
+            sent.append(os.kill(os.getpid(), signal.SIGTERM))
+
+    with pytest.raises(Interrupted):
+        pretrain(tmp_path / "run", Tokens(), job(settings(), at_sample=stop_once))
+    damage_at(monkeypatch, 22 * BATCH)
+    pretrain(tmp_path / "run", Tokens(), job(settings(checkpoint_every=7)))
+    rewound = events(tmp_path / "run", "rewound")[0]
+    assert (rewound["from_step"], rewound["to_step"]) in [(22, 21), (22, 16)]
+    assert read_run(tmp_path / "run")["status"] == "finished"
+
+
+def test_a_checkpoint_before_which_weights_are_damaged_is_not_saved(tmp_path, monkeypatch):
+    """Damaged by the update itself: only the probe before the save can see it."""
+    apply, done = loop.apply_gradients, []
+
+    def apply_gradients(state, *arguments):
+        apply(state, *arguments)
+        if state.step == 24 and not done:
+            done.append(True)
+            with torch.no_grad():
+                state.model.head.weight *= -30
+
+    monkeypatch.setattr(loop, "apply_gradients", apply_gradients)
+    pretrain(tmp_path / "run", Tokens(), job(settings()))
+    (rewound,) = events(tmp_path / "run", "rewound")
+    assert (rewound["from_step"], rewound["to_step"]) == (24, 16)
+    assert read_run(tmp_path / "run")["samples"] == (STEPS + 8) * BATCH
+
+
+def test_what_a_later_save_finds_out_of_an_earlier_one_is_no_failure_of_its_own(
+    tmp_path, monkeypatch
+):
+    from groundup.train import writer
+
+    commit = writer.commit
+
+    def slow_and_full(path, *arguments):
+        if path.name == "step-00000032":  # the last but one, found out when the last is due
+            raise StorageError("the disk is full", where=str(path))
+        return commit(path, *arguments)
+
+    monkeypatch.setattr(writer, "commit", slow_and_full)
+    pretrain(tmp_path / "run", Tokens(), job(settings()))
+    assert read_run(tmp_path / "run")["status"] == "finished"
+    assert len(events(tmp_path / "run", "checkpoint_failed")) == 1

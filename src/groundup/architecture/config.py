@@ -68,6 +68,11 @@ class Norm:
     """Before a sub-layer; after its sum (BERT); or on its result before the sum (OLMo 2)."""
 
 
+# What a trained network's activation may become: the gated ones have a matrix more.
+GATED = ("swiglu", "geglu")
+UNGATED = ("relu2", "relu", "gelu", "gelu_new", "silu")
+
+
 @dataclass(frozen=True)
 class FeedForward:
     """The two-matrix or (gated: swiglu, geglu) three-matrix network of each block."""
@@ -81,7 +86,7 @@ class FeedForward:
     @property
     def n_matrices(self) -> int:
         """Weight matrices of one network: up and down, or gate, up and down."""
-        return 3 if self.activation in ("swiglu", "geglu") else 2
+        return 3 if self.activation in GATED else 2
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ COMMANDS = {
     "verify": ("groundup.cli.verify:verify", "Check every file against the hash it was given."),
     "reproduce": ("groundup.cli.reproduce:reproduce", "Train a run again, and compare the bits."),
     "doctor": ("groundup.cli.doctor:doctor", "Check the machines; list the nodes to leave out."),
-    "bench": ("groundup.cli.bench:bench", "Measure parts of groundup itself."),
+    "bench": ("groundup.cli.bench:bench", "Measure parts of it on this machine."),
     "launch": ("groundup.cli.launch:launch", "Start training on one node or many."),
 }
 

@@ -3,7 +3,8 @@
 Before a run is planned, epochs and caps are counted for one pass (or `data.mixture.tokens`). The
 plan knows the samples of the run, and the rows of the context length how much of each source stands
 in them, so that here the shares are those of this run. They are a function of the packed tokens and
-of settings that no resume changes, and are found again wherever the run goes on.
+of the samples that were planned first, which the run's record keeps; so they are found again
+wherever it goes on, also where its length was changed.
 """
 
 from __future__ import annotations

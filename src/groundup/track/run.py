@@ -276,7 +276,14 @@ def rewind(
 
 def checkpoints(folder: Path) -> list[Path]:
     """The finished checkpoints in a run's ``checkpoints`` folder, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+    return sorted(
+        path for path in folder.glob("step-*") if path.is_dir() and path.name[5:].isdecimal()
+    )
+
+
+def step_of(path: Path) -> int:
+    """The step a checkpoint's folder is named after."""
+    return int(path.name.removeprefix("step-"))
 
 
 def newest_good_checkpoint(folder: Path) -> Path | None:

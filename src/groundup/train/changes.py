@@ -7,7 +7,10 @@ same changes at the same steps. No torch here: see `hot_swap` for what a change 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -59,6 +62,12 @@ class Change(Section):
     def _changes_something(self) -> Self:
         if not self.settings():
             raise ValueError(f"the change at {self.at} changes nothing: name a setting")
+        if self.steps is not None and self.steps <= self.at:
+            raise ValueError(f"the run cannot have ended at {self.steps}: steps is above at")
+        if self.over and self.activation is None and self.optimizer is None:
+            raise ValueError(
+                "over is for an optimizer or an activation: nothing else comes in slowly"
+            )
         if self.learning_rate is None and self.optimizer is not None:
             raise ValueError("another optimizer needs a learning_rate of its own")
         return self
@@ -94,8 +103,20 @@ def given_by_hand(folder: Path) -> list[Change]:
 
 
 def ask(folder: Path, change: Change) -> None:
-    """Append a change by hand; a run at work sees it before its next step."""
-    write(folder, [*given_by_hand(folder), change])
+    """Append a change by hand; a run at work sees it before its next step but one."""
+    with held(folder):
+        write(folder, [*given_by_hand(folder), change])
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Nobody else changes the file meanwhile."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write(folder: Path, changes: Iterable[Change]) -> None:

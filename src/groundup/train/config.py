@@ -137,8 +137,8 @@ class PretrainConfig(Section):
     """Windows of the validation split in each of those."""
     checkpoint_every: Count | None = Field(None, ge=1)
     """Steps between checkpoints; null: about 30 seconds."""
-    keep_last: Annotated[Count, Field(ge=1)] = 2
-    """How many of the last checkpoints stay on disk."""
+    keep_last: Annotated[Count, Field(ge=1)] = 3
+    """How many of the last checkpoints stay on disk; so far the guard can go back."""
     keep_every: Count | None = Field(None, ge=1)
     """Checkpoints at multiples of so many steps stay for good; null: none."""
     keep_best: bool = False
@@ -181,6 +181,8 @@ class PretrainConfig(Section):
             raise ValueError("sequence_length_ramp cuts rows of objective.kind causal only")
         for change in self.changes:
             self.changed(change)
+            if self.steps is not None and change.at + change.over > self.steps:
+                raise ValueError(f"the change at {change.at} is not over by step {self.steps}")
         return self
 
     def changed(self, change: Change) -> PretrainConfig:

@@ -179,7 +179,16 @@ def require_rows(settings: Settings, size: int) -> None:
         ConfigError: there are fewer rows than processes; or the rows do not come out even, and the
             objective learns from more than the targets, so that no row can be made up.
     """
-    n_rows = settings.batch_size
+    ramp = settings.batch_size_ramp
+    sizes = [settings.batch_size, *(change["batch_size"] for change in settings.changes
+                                    if "batch_size" in change)]  # fmt: skip
+    sizes += [ramp["start"]] if ramp is not None else []  # its stairs are multiples of it
+    for n_rows in sizes:
+        require_these_rows(settings, n_rows, size)
+
+
+def require_these_rows(settings: Settings, n_rows: int, size: int) -> None:
+    """`require_rows` of one size of batch."""
     if n_rows < size:
         raise ConfigError(
             f"{size} processes share a batch of {n_rows} rows",

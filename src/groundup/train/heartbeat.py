@@ -15,7 +15,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from queue import SimpleQueue
@@ -106,6 +107,7 @@ class Heart:
         self.interval_seconds, self.pace = interval_seconds, Pace()
         self.each_beat: list[Callable[[], None]] = []
         self.news: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
+        self.patient = False  # whether waiting long is as it should be
         own = process_state(os.getpid())
         self._fixed = {
             "rank": ranks.rank,
@@ -139,10 +141,24 @@ class Heart:
         if step != last_step and before != "start":
             self._steps_done += 1
 
+    @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """While checkpoints are written or read: the others wait for the slowest disk."""
+        self.patient = True
+        try:
+            yield
+        finally:
+            self.patient = False
+
     @property
     def warm(self) -> bool:
         """Whether a step is done: the next will not take much longer than it."""
         return self._steps_done > 0
+
+    @property
+    def hurried(self) -> bool:
+        """Whether nothing that the loop waits for may take long."""
+        return self.warm and not self.patient
 
     def standing_seconds(self) -> float:
         """For how long the loop has been where it is."""

@@ -16,8 +16,10 @@ import torch
 from groundup.errors import ConfigError
 from groundup.model.blend import blend_activation
 from groundup.train.changes import (
+    FILE,
     Change,
     given_by_hand,
+    held,
     in_order,
     record,
     settings_after,
@@ -61,6 +63,7 @@ class Changes:
         self.sources, self.folder, self.writes = set(sources), folder, writes
         self.by_hand: list[Change] = []
         self.seen_at = 0  # modification of the file when it was last read, ns
+        self.made_at = -1  # step whose changes were made last
         self.reload()
 
     @property
@@ -74,29 +77,40 @@ class Changes:
             self.seen_at = modified(self.folder)
             self.by_hand = given_by_hand(self.folder)
 
-    def noticed(self, step: int) -> float:
-        """How many changes by hand there are; the process that writes settles late ones.
+    def settle(self, step: int, known: int) -> None:
+        """Let those that come too late, beyond the first ``known``, take effect at ``step``.
 
-        A change for a step that is behind takes effect after the next one. It is written down
-        before anybody acts on it: a resumed run must do the same.
+        It is written down before anybody acts on it: a resumed run must do the same.
         """
-        if self.folder is not None and self.writes and modified(self.folder) != self.seen_at:
-            known = len(self.by_hand)
-            self.reload()
-            late = [
-                change.model_copy(update={"at": step + 1}) if change.at <= step else change
-                for change in self.by_hand[known:]
+        if self.folder is None or not self.writes:
+            return
+        with held(self.folder):
+            asked = given_by_hand(self.folder)
+            settled = [
+                change.model_copy(update={"at": step})
+                if number >= known and change.at < step
+                else change
+                for number, change in enumerate(asked)
             ]
-            if late != self.by_hand[known:]:
-                self.by_hand = [*self.by_hand[:known], *late]
-                write(self.folder, self.by_hand)
-                self.seen_at = modified(self.folder)
+            if settled != asked:
+                write(self.folder, settled)
+            self.reload()
+
+    def noticed(self, step: int) -> float:
+        """How many changes by hand the writing process knows; it looks for new ones.
+
+        A new change takes effect before step ``step + 1`` (from 0) at the earliest.
+        """
+        if self.folder is None or not self.writes:
+            return 0.0
+        if modified(self.folder) != self.seen_at:
+            self.settle(step + 1, len(self.by_hand))
         return float(len(self.by_hand))
 
     def heard(self, n_by_hand: float) -> None:
-        """Learn of changes that the writing process has noticed."""
-        if n_by_hand > len(self.by_hand):
-            self.reload()
+        """Learn of changes that the writing process has noticed, and of no others yet."""
+        if self.folder is not None and n_by_hand > len(self.by_hand):
+            self.by_hand = given_by_hand(self.folder)[: int(n_by_hand)]
 
     def settings_after(self, step: int) -> Settings:
         """The settings in force for step ``step``, counted from 1."""
@@ -111,12 +125,11 @@ class Changes:
                 factor *= (done + 1) / (change.over + 1)
         return factor
 
-    def prepare(self, state: RunState, step: int) -> Settings:
+    def prepare(self, state: RunState, step: int) -> None:
         """Make ``state`` ready to take up what was saved after ``step`` steps."""
-        settings = self.settings_after(step)
-        state.optimizers = build_optimizers(state.model, settings)
+        state.optimizers = build_optimizers(state.model, self.settings_after(step))
         self.blend(state, step - 1)
-        return settings
+        self.made_at = -1
 
     def take_effect(self, state: RunState, settings: Settings, log: Log) -> Settings:
         """The settings of the next step, its changes made.
@@ -125,6 +138,9 @@ class Changes:
             ConfigError: the model or its data cannot be changed that way.
         """
         due = [change for change in self.all if change.at == state.step]
+        if self.made_at == state.step:  # the batch after it was left out: made already
+            due = []
+        self.made_at = state.step
         for change in due:
             before = settings
             settings = settings_after(settings, [change], state.step + 1)
@@ -178,7 +194,7 @@ def require_sources(change: Change, sources: set[str]) -> None:
 def modified(folder: Path) -> int:
     """When ``changes.json`` was last written, ns; 0: it is not there."""
     try:
-        return (folder / "changes.json").stat().st_mtime_ns
+        return (folder / FILE).stat().st_mtime_ns
     except OSError:
         return 0
 

@@ -88,9 +88,11 @@ def train(state: RunState, run: Training) -> None:
     """
     first, settings = state.step, run.changes.settings_after(state.step)
     run.recovery.begin(state)
-    while state.step < settings.steps:
+    while True:
         started = time.perf_counter()
         settings = run.changes.take_effect(state, settings, run.log)
+        if state.step >= settings.steps:
+            break
         now = of_step(settings, state.step)
         run.heart.at("batch", state.step)
         batch, counts = batch_of(state, now, run)
@@ -110,12 +112,22 @@ def train(state: RunState, run: Training) -> None:
             if findings
             else run.guard.judge(state.step, state.cursor, now.batch_size, loss, grad_norm)
         )
+        if verdict.why:
+            run.heart.at("checkpoint", state.step)
         if verdict.action != "apply":
-            if verdict.action != "skip":  # if a replica is wrong, it is named
+            if verdict.action != "skip" and not findings:  # if a replica is wrong, it is named
                 run.log.corruption(state, run.checks.at_step(state, now=True))
-            run.recovery.act(verdict, state, now.batch_size)
-            settings = run.changes.settings_after(state.step)
+            with run.heart.patiently():
+                went_back = run.recovery.act(verdict, state, now.batch_size)
+            if went_back:
+                settings = run.changes.settings_after(state.step)
+            if found.told[0] > 0:  # nothing new to save: the same decision is taken again
+                raise interrupted(
+                    run, f"stopped at step {state.step}; its last checkpoint is whole"
+                )
             continue
+        if verdict.why:
+            run.log.intervention("alarm", state, verdict)
 
         run.heart.at("optimizer", state.step)
         factor = run.guard.learning_rate_factor(state.step) * run.changes.factor(state.step)
@@ -126,8 +138,6 @@ def train(state: RunState, run: Training) -> None:
         run.log.step(state, now, loss, grad_norm, factor, time.perf_counter() - started)
         if state.step == first + 1:
             limit_waiting(run.ranks)  # the first step may take long, later ones not
-        if verdict.why:
-            run.log.intervention("alarm", state, verdict)
 
         last = state.step == settings.steps
         look(state, settings, run, last)
@@ -136,21 +146,25 @@ def train(state: RunState, run: Training) -> None:
         if run.recovery.is_due(state.step) or last or stopping:
             run.heart.at("checkpoint", state.step)
             findings = run.checks.before_update(state) + run.checks.at_step(state, now=True)
-            verdict = (
-                run.recovery.of_corruption(findings, state)
-                if findings
-                else run.recovery.save(state, wait=last or stopping)
-            )
-            run.log.clock(state)  # the save belongs to the run's duration
-            if verdict.action != "apply":
-                run.recovery.act(verdict, state, 0)
-                settings = run.changes.settings_after(state.step)
+            with run.heart.patiently():
+                verdict = (
+                    run.recovery.of_corruption(findings, state)
+                    if findings
+                    else run.recovery.save(state, wait=last or stopping)
+                )
+                run.log.clock(state)  # the save belongs to the run's duration
+                if verdict.action != "apply":
+                    run.recovery.act(verdict, state, now.batch_size, seen=False)
+                    settings = run.changes.settings_after(state.step)
         if stopping:
-            raise Interrupted(
-                f"stopped after step {state.step} of {settings.steps}, which is saved",
-                where=str(run.log.run.folder),
-                fix="give the same command again to go on from there",
-            )
+            said = f"stopped after step {state.step} of {settings.steps}, which is saved"
+            raise interrupted(run, said)
+
+
+def interrupted(run: Training, said: str) -> Interrupted:
+    """The end that was asked for."""
+    fix = "give the same command again to go on from there"
+    return Interrupted(said, where=str(run.log.run.folder), fix=fix)
 
 
 def of_step(settings: Settings, step: int) -> Settings:

@@ -18,7 +18,7 @@ from groundup.errors import BudgetError, CorruptError, DivergedError, Interrupte
 from groundup.files import LOCK, lock, read_json, remove_temporaries
 from groundup.progress import Progress, progress, say
 from groundup.tokens.dataset import TokenDataset
-from groundup.track.run import Bystander, Run, newest_good_checkpoint, rewind
+from groundup.track.run import Bystander, Run, rewind
 from groundup.train.average import averaged
 from groundup.train.batch import counts_of
 from groundup.train.changes import Change, record
@@ -47,7 +47,7 @@ from groundup.train.objective import CAUSAL, Objective
 from groundup.train.parallel import whole_model
 from groundup.train.precision import autocast
 from groundup.train.ramps import samples_before
-from groundup.train.recovery import Recovery
+from groundup.train.recovery import Recovery, chosen, newest
 from groundup.train.resources import SMALLER, is_out_of_memory, pick_device, reset_peak_memory, use
 from groundup.train.retention import Retention
 from groundup.train.signals import stop_requested
@@ -77,6 +77,7 @@ class Job:
         objective: what is trained for.
         held_out: what the guard's probe is made of.
         record: what else the run's record keeps.
+        planned_samples: that its mixture was made for.
         allow: keys of the settings that may differ from the run's own.
         until: a step to stop after as if it was asked for; None: none.
     """
@@ -94,7 +95,19 @@ class Job:
     held_out: TokenDataset | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
     allow: tuple[str, ...] = ()
+    planned_samples: int | None = None
     until: int | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run whose files are open and whose state is that of its last good checkpoint, if any."""
+
+    run: Run | Bystander
+    fingerprint: Mapping[str, Any]
+    changes: Changes
+    is_taken_up: bool
+    ranks: Ranks
 
 
 def pretrain(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks = ALONE) -> None:
@@ -129,9 +142,10 @@ def train_whole(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks) -> 
         folder,
         writes=ranks.is_first,
     )
-    run = open_run(folder, job, state, fingerprint, changes, ranks)
+    opened = open_run(folder, dataset, job, state, fingerprint, changes, ranks)
+    run = opened.run
     try:
-        with parts(folder, dataset, job, state, fingerprint, changes, run, ranks) as training:
+        with parts(folder, dataset, job, state, opened) as training:
             train(state, training)
     except (Interrupted, KeyboardInterrupt):
         run.finish("interrupted")
@@ -182,12 +196,10 @@ def parts(
     dataset: TokenDataset,
     job: Job,
     state: RunState,
-    fingerprint: Mapping[str, Any],
-    changes: Changes,
-    run: Run | Bystander,
-    ranks: Ranks,
+    opened: Opened,
 ) -> Iterator[Training]:
     """What the loop works with, open while the block runs."""
+    run, changes, ranks = opened.run, opened.changes, opened.ranks
     settings, objective = job.settings, job.objective
     casting = partial(autocast, settings.device, settings.precision)
     first = objective.batch_at(
@@ -225,12 +237,13 @@ def parts(
         )
         recovery = Recovery(
             folder / "checkpoints",
-            fingerprint,
+            opened.fingerprint,
             saver,
             guard,
             log,
             changes,
             settings.checkpoint_every,
+            opened.is_taken_up,
             ranks,
         )
         yield Training(
@@ -289,12 +302,13 @@ def probe_of(
 
 def open_run(
     folder: Path,
+    dataset: TokenDataset,
     job: Job,
     state: RunState,
     fingerprint: Mapping[str, Any],
     changes: Changes,
     ranks: Ranks,
-) -> Run | Bystander:
+) -> Opened:
     """Open the run's files, and bring ``state`` to its last good checkpoint if there is one.
 
     Raises:
@@ -304,12 +318,16 @@ def open_run(
         remove_temporaries(folder)
         remove_temporaries(folder / "checkpoints")
     barrier(ranks)
-    checkpoint = newest_good_checkpoint(folder / "checkpoints")
+    found_here = newest(folder / "checkpoints") if ranks.is_first else None
+    checkpoint = chosen(found_here, folder / "checkpoints", ranks)
     found = Comparison()
     if checkpoint is not None:
         stored = read_json(checkpoint / "state.json")
         found = compare(stored["fingerprint"], fingerprint, job.allow)
         found.require(checkpoint)
+        changes.settle(int(stored["step"]), int(stored["n_changes"]))
+        barrier(ranks)
+        changes.reload()
         changes.prepare(state, int(stored["step"]))
         load_checkpoint(checkpoint, state, ranks)
     barrier(ranks)
@@ -321,11 +339,14 @@ def open_run(
         "inputs": {"tokens": job.key["tokens"]},
         "fingerprint": dict(fingerprint),
         "predicted": dict(job.predicted),
+        "planned_samples": job.planned_samples,
+        "sources": list(dataset.mixture or ()),
         "environment": environment(),
         **job.record,
     }
+    is_taken_up = checkpoint is not None
     if not ranks.is_first:
-        return Bystander(folder, record)
+        return Opened(Bystander(folder, record), fingerprint, changes, is_taken_up, ranks)
     rewind(folder, state.step, state.n_events, state.n_abandoned)
     run = Run(folder, record)
     if checkpoint is not None:
@@ -333,7 +354,7 @@ def open_run(
         machine = [key for key, _, _ in found.machine]
         run.event(state.step, "resumed", checkpoint=checkpoint.name, changed=machine)
         accept(run, state.step, found)
-    return run
+    return Opened(run, fingerprint, changes, is_taken_up, ranks)
 
 
 @contextmanager

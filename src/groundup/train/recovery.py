@@ -8,22 +8,24 @@ leads to the same decisions.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from groundup.artifacts import damage
-from groundup.errors import CorruptError, DivergedError
-from groundup.files import TEMPORARY
+from groundup.errors import CorruptError, DivergedError, GroundupError
+from groundup.files import read_json
 from groundup.progress import say
-from groundup.track.run import checkpoints
+from groundup.track.run import checkpoint_name, checkpoints, step_of
 from groundup.train.checkpoint import load_checkpoint
-from groundup.train.distributed import FIRST_STEP_SECONDS, Ranks, barrier, limit_waiting
+from groundup.train.distributed import FIRST_STEP_SECONDS, Ranks, barrier, limit_waiting, summed
 from groundup.train.guard.guard import Guard, Verdict
 from groundup.train.hot_swap import Changes
 from groundup.train.integrity.finding import Finding, error_of
 from groundup.train.log import Log
+from groundup.train.retention import remove
 from groundup.train.state import RunState
 from groundup.train.step import drop_gradients
 from groundup.train.writer import Saver
@@ -38,6 +40,7 @@ class Recovery:
         folder: the run's ``checkpoints``.
         fingerprint: what a checkpoint belongs to.
         every: steps between regular checkpoints.
+        is_taken_up: whether the state came from one of them.
     """
 
     def __init__(
@@ -49,14 +52,16 @@ class Recovery:
         log: Log,
         changes: Changes,
         every: int,
+        is_taken_up: bool,
         ranks: Ranks,
     ) -> None:
         self.folder, self.fingerprint, self.every, self.ranks = folder, fingerprint, every, ranks
         self.saver, self.guard, self.log, self.changes = saver, guard, log, changes
+        self.is_taken_up = is_taken_up
 
     def begin(self, state: RunState) -> None:
         """Save what a run starts from: there is always a state to go back to."""
-        if state.step == 0 and not checkpoints(self.folder):
+        if state.step == 0 and not self.is_taken_up:
             self.save(state)
 
     def is_due(self, step: int) -> bool:
@@ -75,7 +80,12 @@ class Recovery:
         verdict = self.guard.before_checkpoint(state.step, is_regular=self.is_due(state.step))
         if verdict.action != "apply":
             return verdict
+        if verdict.why:  # saved all the same, by the policy
+            self.log.intervention("alarm", state, verdict)
+        self.saver.wait()
         self.check(state)
+        state.is_regular = self.is_due(state.step)
+        state.n_changes = len(self.changes.by_hand)
         self.log.checkpoint(state)
         self.saver.save(state, self.fingerprint)
         if wait:
@@ -115,8 +125,14 @@ class Recovery:
             raise error_of(findings, str(self.folder.parent))
         return self.guard.damaged(state.step, state.cursor, str(findings[0]))
 
-    def act(self, verdict: Verdict, state: RunState, batch_size: int) -> None:
+    def act(self, verdict: Verdict, state: RunState, batch_size: int, *, seen: bool = True) -> bool:
         """Leave the batch out, or bring ``state`` back to a checkpoint.
+
+        Args:
+            seen: whether the next batch was computed already, and is left out with the rest.
+
+        Returns:
+            whether it went back.
 
         Raises:
             DivergedError: the guard gives up.
@@ -127,7 +143,11 @@ class Recovery:
             self.log.intervention("skipped", state, verdict, samples=batch_size)
             state.cursor += batch_size
         elif verdict.action == "rewind":
-            self.rewind(state, verdict, batch_size)
+            n_batches = int(verdict.details.get("more_batches", 0)) + seen
+            limit_waiting(self.ranks, FIRST_STEP_SECONDS)  # the disk may be slow
+            self.rewind(state, verdict, state.cursor + batch_size * n_batches)
+            limit_waiting(self.ranks)
+            return True
         else:
             self.log.intervention("gave_up", state, verdict)
             raise DivergedError(
@@ -136,16 +156,22 @@ class Recovery:
                 fix=f"{verdict.details['fix']}; the checkpoints before this step are good",
             )
 
-    def rewind(self, state: RunState, verdict: Verdict, batch_size: int) -> None:
-        """Back to the checkpoint that ``verdict`` asks for; what was used up stays used up.
+        return False
+
+    def rewind(self, state: RunState, verdict: Verdict, behind: int) -> None:
+        """Back to the checkpoint that ``verdict`` asks for.
+
+        Args:
+            behind: the first sample that is used next: what was used up stays used up.
 
         Raises:
             CorruptError: there is none.
         """
         self.wait()
         self.check(state)
-        back = int(verdict.details.get("checkpoints_back", 1))
-        target = nth_good(self.folder, self.every, back)
+        again = int(verdict.details.get("rewinds_in_a_row", 1)) > 1
+        before = state.guard.rewinds[-1]["to_step"] if again else state.step + 1
+        target = chosen(regular(self.folder, before), self.folder, self.ranks)
         if target is None:
             raise CorruptError(
                 f"{verdict.why}; and no checkpoint is whole",
@@ -153,7 +179,6 @@ class Recovery:
                 fix="start the run again, on another machine if this one's memory is in doubt",
             )
         from_step, from_tokens, memory = state.step, state.tokens, state.guard
-        behind = state.cursor + batch_size * (1 + int(verdict.details.get("more_batches", 0)))
         measured = {name: getattr(state, name) for name in MEASURED}
         self.changes.prepare(state, step_of(target))
         load_checkpoint(target, state, self.ranks)
@@ -163,36 +188,51 @@ class Recovery:
         self.guard.rewound(state.guard, memory, from_step, state.step, behind, verdict.why)
         self.log.rewound(state, verdict, from_step, from_tokens, target.name)
         barrier(self.ranks)  # nobody reads any more
+        state.n_changes = len(self.changes.by_hand)
         self.log.checkpoint(state)
         self.saver.save(state, self.fingerprint)
         self.wait()
         self.check(state, last=True)
         if self.ranks.is_first:
-            for path in checkpoints(self.folder):
+            for path in reversed(checkpoints(self.folder)):  # a kill leaves no gap behind
                 if step_of(path) > state.step:
-                    shutil.rmtree(path.rename(self.folder / f"{TEMPORARY}{path.name}"))
+                    remove(path)
 
 
-def nth_good(folder: Path, every: int, n: int) -> Path | None:
-    """The ``n``-th last regular checkpoint that is whole; the first of them if there are fewer."""
+def regular(folder: Path, before: int) -> Path | None:
+    """The last whole regular checkpoint of a step below ``before``; else the first of them all."""
     found = None
-    for number, path in enumerate(regular(folder, every), 1):
-        found = path
-        if number == n:
-            break
+    for path in reversed(checkpoints(folder)):
+        if is_regular(path) and is_whole(path):
+            found = path
+            if step_of(path) < before:
+                break
     return found
 
 
-def regular(folder: Path, every: int) -> Iterator[Path]:
-    """Whole checkpoints at multiples of ``every`` steps, newest first; damaged ones are named."""
-    for path in reversed(checkpoints(folder)):
-        problems = damage(path)
-        if problems:
-            say(f"checkpoint {path.name} is damaged and not used: {'; '.join(problems)}")
-        elif step_of(path) % every == 0:
-            yield path
+def newest(folder: Path) -> Path | None:
+    """The last whole checkpoint, also one that was made because the run was asked to stop."""
+    return next((path for path in reversed(checkpoints(folder)) if is_whole(path)), None)
 
 
-def step_of(path: Path) -> int:
-    """The step a checkpoint's folder is named after."""
-    return int(path.name.removeprefix("step-"))
+def chosen(path: Path | None, folder: Path, ranks: Ranks) -> Path | None:
+    """The checkpoint that the first rank has chosen: one disk may read worse than another."""
+    step = -1 if path is None else step_of(path)
+    step = int(summed(torch.tensor(step if ranks.is_first else 0), ranks))
+    return None if step < 0 else folder / checkpoint_name(step)
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a checkpoint is one that the uninterrupted run has too."""
+    try:
+        return bool(read_json(path / "state.json")["is_regular"])
+    except (GroundupError, KeyError, TypeError):
+        return False
+
+
+def is_whole(path: Path) -> bool:
+    """Whether every hash matches; if not, it is said."""
+    problems = damage(path)
+    if problems:
+        say(f"checkpoint {path.name} is damaged and not used: {'; '.join(problems)}")
+    return not problems

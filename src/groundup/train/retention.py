@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from groundup.artifacts import read_artifact
 from groundup.errors import GroundupError
 from groundup.files import TEMPORARY, fsync_folder
-from groundup.track.run import checkpoints
+from groundup.track.run import checkpoints, step_of
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,7 @@ def superseded(folder: Path, newest: Path, keep: Retention) -> list[Path]:
     Later ones are not counted: they can only be damaged ones that were passed over, or those of a
     course that was abandoned, and are overwritten in their turn.
     """
-    steps = {path: step for path in checkpoints(folder) if (step := step_of(path)) is not None}
-    before = {path: step for path, step in steps.items() if path <= newest}
+    before = {path: step_of(path) for path in checkpoints(folder) if path <= newest}
     regular = [path for path, step in before.items() if step % keep.regular_every == 0]
     kept = {newest, *regular[-keep.keep_last :]}
     if keep.keep_every is not None:
@@ -48,12 +46,6 @@ def superseded(folder: Path, newest: Path, keep: Retention) -> list[Path]:
         best = min(before, key=evaluation, default=newest)
         kept |= {best} if evaluation(best) < math.inf else set()
     return [path for path in before if path not in kept]
-
-
-def step_of(path: Path) -> int | None:
-    """The step in a checkpoint's name; None for a folder that is not ours."""
-    match = re.fullmatch(r"step-(\d+)", path.name)
-    return int(match[1]) if match else None
 
 
 def evaluation(path: Path) -> float:

@@ -37,6 +37,8 @@ class RunState:
         mixtures: mixtures that took the place of the first one: ``{"cursor", "weights"}``.
         activation: ``{"before", "after", "share"}`` where a change has given the networks another.
         clip_norms: each parameter's usual gradient norm, of adaptive clipping.
+        is_regular: of a checkpoint: whether the uninterrupted run has it too (`recovery`).
+        n_changes: changes by hand that were known when the checkpoint was made.
         n_events, n_abandoned: lines of these logs that belong to the run up to here.
         validation_loss: measured at exactly this step; None at any other.
         elapsed_seconds, step_seconds, peak_memory_bytes: measured up to here; never hashed.
@@ -53,6 +55,8 @@ class RunState:
     mixtures: list[dict[str, Any]] = field(default_factory=list)
     activation: dict[str, Any] | None = None
     clip_norms: dict[str, float] = field(default_factory=dict)
+    is_regular: bool = False
+    n_changes: int = 0
     n_events: int = 0
     n_abandoned: int = 0
     validation_loss: float | None = None
@@ -97,8 +101,9 @@ class RunState:
 
 
 SCALARS = (
-    "step", "cursor", "tokens", "loss_chain", "mixtures", "activation", "clip_norms", "n_events",
-    "n_abandoned", "validation_loss", "elapsed_seconds", "step_seconds", "peak_memory_bytes",
+    "step", "cursor", "tokens", "loss_chain", "mixtures", "activation", "clip_norms",
+    "is_regular", "n_changes", "n_events", "n_abandoned", "validation_loss", "elapsed_seconds",
+    "step_seconds", "peak_memory_bytes",
 )  # fmt: skip
 
 

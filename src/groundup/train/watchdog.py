@@ -214,7 +214,7 @@ class Backstop:
         if stood < self.patience.look or not self.heart.now().waiting:
             self.looked = False
             return
-        over = stood >= (self.patience.end if self.heart.warm else self.patience.first_end)
+        over = stood >= (self.patience.end if self.heart.hurried else self.patience.first_end)
         if (over or not self.looked) and self.busy.acquire(blocking=False):
             self.looked = True
             # In a thread of its own: this one goes on beating, or others would call us silent.

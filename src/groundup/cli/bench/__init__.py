@@ -13,4 +13,4 @@ COMMANDS = {
 
 @click.command(cls=LazyGroup, commands=COMMANDS)
 def bench() -> None:
-    """Measurements of groundup itself, on small models and on this machine."""
+    """Measurements of its own parts, on small models and on this machine."""

@@ -55,7 +55,7 @@ class Scores:
     def is_only_suspicious(self, config: GuardConfig) -> bool:
         """Whether the loss raises no alarm, and the gradient norm is not far beyond its limit.
 
-        Good text does that too: of 15,120 batches of clean runs 16 were beyond it, to 12.4.
+        Good text does that too: of 30,576 batches of clean runs 32 were beyond it, to 12.9.
         """
         if self.loss_z is None or self.grad_norm_z is None:
             return False
