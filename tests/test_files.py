@@ -286,6 +286,22 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
         assert str(tmp_path / "out") in str(error.value)
 
 
+def test_a_target_is_a_plain_file_or_nothing_yet(tmp_path: Path) -> None:
+    plain, new = tmp_path / "plain", tmp_path / "a" / "b" / "new"
+    plain.write_text("kept")
+    for path in (plain, new):
+        files.require_plain_target(path)
+    assert plain.read_text() == "kept"
+    assert list(new.parent.iterdir()) == []
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(plain)
+    for path in (tmp_path / "a", tmp_path / "pipe", tmp_path / "link"):
+        with pytest.raises(StorageError, match="not a plain file"):
+            files.require_plain_target(path)
+    with pytest.raises(StorageError, match="in the way"):
+        files.require_plain_target(plain / "new")
+
+
 def test_a_folder_of_the_kernels_is_no_place_to_write() -> None:
     with pytest.raises(StorageError, match="cannot write here"):
         write_atomic(Path("/proc/no-such"), "text")

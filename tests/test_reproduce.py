@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from groundup.artifacts import seal
-from groundup.files import write_json
+from groundup.files import LOCK, lock, write_json
 from groundup.reproduce import with_value
-from tests.projects import Ended, here, run_folder, run_record
+from tests.projects import Ended, here, run_folder, run_record, state_of_files
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +105,42 @@ def test_one_value_is_put_back_under_its_dotted_key() -> None:
         "steps": 3, "guard": {"window": 9, "policy": "off"},
     }  # fmt: skip
     assert with_value(settings, "steps", 4)["steps"] == 4
+
+
+def test_losses_are_compared_by_their_steps_and_those_that_are_gone_are_said(
+    copy_of: Path,
+) -> None:
+    run = run_folder(copy_of)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+    def reproduced(lines: list[dict[str, float]], *words: object) -> Ended:
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return reproduce(run, *words)
+
+    sound = reproduced([*lines[4:6], *lines[7:]])
+    assert (sound.code, sound.out.splitlines()[0]) == (
+        0, "the losses of steps 1–4, 7 are not in the log",
+    ), sound.err  # fmt: skip
+    assert "12 steps: equal bit for bit" in sound.out
+    lines[8]["loss"] *= 1 + 2**-50
+    other = reproduced(lines[4:], "--json").json
+    assert (other["equal"], other["not_in_log"]) == (False, [[1, 4]])
+    assert other["first_difference"][:2] == [9, lines[8]["loss"]]
+    assert other["final_hash"][0] == other["final_hash"][1]
+    by_hash = reproduced([], "--json").json
+    assert (by_hash["equal"], by_hash["losses"], by_hash["not_in_log"]) == (True, None, [[1, 12]])
+    assert "not there to compare with" in reproduced(lines[4:], "--steps", 3).err
+
+
+def test_with_an_output_elsewhere_nothing_is_written_to_the_project(
+    copy_of: Path, tmp_path: Path
+) -> None:
+    (copy_of / LOCK).unlink(missing_ok=True)
+    before, output = state_of_files(copy_of), tmp_path / "elsewhere"
+    words = (run_folder(copy_of), "--steps", 2, "--output", output)
+    assert reproduce(*words).code == 0
+    assert state_of_files(copy_of) == before
+    with lock(copy_of / LOCK):
+        assert reproduce(*words[:-1], tmp_path / "third").code == 0
+        beside = reproduce(*words[:-2])  # in the project
+        assert (beside.code, "another run is at work" in beside.err) == (2, True)

@@ -126,13 +126,13 @@ def test_a_harmless_change_goes_on_and_is_in_the_log_but_no_secret_is(
     killed: Finished, tmp_path: Path
 ) -> None:
     folder = killed.copy(tmp_path / "copy")
-    words = ["pretrain.keep_last=3", f"pretrain.guard.alert_webhook={SECRET}"]
+    words = ["pretrain.keep_last=4", f"pretrain.guard.alert_webhook={SECRET}"]
     done = pretrain(folder, *words)
     assert done.code == 0, done.err
     run = run_folder(folder)
     assert "going on from step 8" in done.err
     (event,) = events(run, "changed")
-    assert (event["key"], event["before"], event["after"]) == ("keep_last", 2, 3)
+    assert (event["key"], event["before"], event["after"]) == ("keep_last", 3, 4)
     assert run_record(folder)["changes"] == []
     for path in folder.rglob("*"):
         assert not path.is_file() or b"s3cr3t" not in path.read_bytes(), path
@@ -164,3 +164,14 @@ def test_a_change_by_hand_is_checked() -> None:
     for words in (["learning_rate"], ["seed=3"], ["learning_rate=-1"], []):
         with pytest.raises(ConfigError):
             change_at(5, 0, words)
+
+
+def test_a_run_cannot_end_where_it_has_been(copy_of: Path) -> None:
+    run = run_folder(copy_of)
+    record = (run / "run.json").read_bytes()
+    for steps, done in ((11, 12), (7, 8)):
+        refused = pretrain(copy_of, f"pretrain.steps={steps}", "--allow-change", "steps")
+        assert refused.code == 2
+        assert f"the run has done {done} steps already, and cannot end at {steps}" in refused.err
+        assert (run / "run.json").read_bytes() == record
+        (run / "checkpoints" / f"step-{done:08d}" / "manifest.json").unlink()

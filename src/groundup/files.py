@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -132,6 +133,28 @@ def exchange(one: Path, other: Path) -> None:
         os.rename(other, aside)
         os.rename(one, other)
         os.rename(aside, one)
+
+
+def require_plain_target(path: Path) -> None:
+    """Make sure, before work is done for it, that `write_atomic` can put a file at ``path``.
+
+    The folder is made where it is missing. A rename would put a file in the place of a device, a
+    pipe or a link too: only a plain file may be replaced.
+
+    Raises:
+        StorageError: the folder cannot be made or written, or something else has that name.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(prefix=TEMPORARY, dir=path.parent).close()
+    try:
+        mode = path.lstat().st_mode  # of a link itself: that is what a rename replaces
+    except FileNotFoundError:
+        return
+    if stat.S_ISREG(mode):
+        return
+    what = "a folder" if stat.S_ISDIR(mode) else "a link, a device or a pipe"
+    raise StorageError(f"this is {what}, not a plain file", where=str(path), fix="name a file")
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

@@ -11,9 +11,10 @@ environment are said.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,8 @@ class Reproduction:
     Attributes:
         output: the new run's folder.
         steps: that were compared.
-        losses: whether those of all steps are equal; None: the old ones are not there.
+        losses: whether all those that stand in both logs are equal; None: none does.
+        not_in_log: the steps whose losses one of the logs lacks, as (first, last) of each gap.
         loss_chain, final_hash: (old, new); None: not compared, for not all steps were taken or
             the old run did not end.
         first_difference: the first step whose losses differ: (step, old, new).
@@ -57,9 +59,10 @@ class Reproduction:
     output: str
     steps: int
     losses: bool | None
+    not_in_log: tuple[tuple[int, int], ...]
     loss_chain: tuple[str, str] | None
     final_hash: tuple[str, str] | None
-    first_difference: tuple[int, float | None, float | None] | None
+    first_difference: tuple[int, float, float] | None
     environment: tuple[tuple[str, Any, Any], ...]
 
     @property
@@ -98,11 +101,13 @@ def reproduce(
     n_steps = min(taken, steps or taken)
     if not n_steps:
         raise InputError("this run has taken no step that is written down", where=str(run))
+    folder = (project or run.resolve().parent.parent).resolve()
+    # Elsewhere, nothing is written to the project, and `pretrain` locks the new run's own folder.
+    project_is_ours = lock(folder / LOCK) if output is None else nullcontext()
     output = output or free_folder(run)
     if output.exists() and any(output.iterdir()):
         raise InputError("this folder is not empty", where=str(output), fix="name a new one")
-    folder = (project or run.resolve().parent.parent).resolve()
-    with lock(folder / LOCK):
+    with project_is_ours:
         train_again(run, record, folder, output, n_steps)
     return compared(run, record, output, n_steps)
 
@@ -285,19 +290,15 @@ def compared(run: Path, record: Mapping[str, Any], output: Path, n_steps: int) -
     assert new is not None  # it was closed just now
     whole = record["status"] == new["status"] == "finished" and n_steps == record["steps"]
     before, after = losses(run, n_steps), losses(output, n_steps)
-    if not before and not whole:
+    both = sorted(before.keys() & after.keys())
+    if not both and not whole:
         raise InputError(
             "the old losses are not there to compare with",
             where=str(run / METRICS),
             fix="leave --steps out: whole runs are compared by their hashes",
         )
     first = next(
-        (
-            (step, one, other)
-            for step, (one, other) in enumerate(zip_longest(before, after), 1)
-            if one != other
-        ),
-        None,
+        ((step, before[step], after[step]) for step in both if before[step] != after[step]), None
     )
     was, here = (
         flat({"environment": of["environment"], "numerics": of["fingerprint"]["numerics"],
@@ -308,10 +309,11 @@ def compared(run: Path, record: Mapping[str, Any], output: Path, n_steps: int) -
         run=str(run),
         output=str(output),
         steps=n_steps,
-        losses=first is None if before else None,
+        losses=first is None if both else None,
+        not_in_log=gaps(both, n_steps),
         loss_chain=(record["loss_chain"], new["loss_chain"]) if whole else None,
         final_hash=(record["final_hash"], new["final_hash"]) if whole else None,
-        first_difference=first if before else None,
+        first_difference=first,
         environment=tuple(
             (key, was.get(key), here.get(key))
             for key in sorted(was.keys() | here.keys())
@@ -320,6 +322,16 @@ def compared(run: Path, record: Mapping[str, Any], output: Path, n_steps: int) -
     )
 
 
-def losses(run: Path, n_steps: int) -> list[float]:
-    """The losses of the first steps, by a run's log."""
-    return [line["loss"] for line in read_lines(run / METRICS) if line["step"] <= n_steps]
+def losses(run: Path, n_steps: int) -> dict[int, float]:
+    """Step → loss of the first steps, as far as a run's log has them."""
+    return {
+        line["step"]: line["loss"]
+        for line in read_lines(run / METRICS)
+        if line["step"] <= n_steps and isinstance(line.get("loss"), float)
+    }
+
+
+def gaps(steps: Sequence[int], n_steps: int) -> tuple[tuple[int, int], ...]:
+    """The steps of 1 … ``n_steps`` that the rising ``steps`` leave out, as (first, last) each."""
+    around = pairwise([0, *steps, n_steps + 1])
+    return tuple((one + 1, other - 1) for one, other in around if other > one + 1)

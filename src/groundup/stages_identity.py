@@ -21,7 +21,7 @@ from groundup.progress import say
 from groundup.stages_named import named_now, of_content, pretrain_section
 from groundup.stages_plan import open_settings, plan_job
 from groundup.stages_work import VERSIONS, Work
-from groundup.track.run import read_run
+from groundup.track.run import newest_good_checkpoint, read_run, step_of
 from groundup.train.changes import given_by_hand
 from groundup.train.config import BESIDE_THE_BITS, CHOSEN, WHO_IS_TOLD, Settings
 from groundup.train.fingerprint import Comparison, compare, is_named, options, written
@@ -150,7 +150,8 @@ def changed_run(
     """The newest run, to go on with what the project file says now of ``allow``.
 
     Raises:
-        ConfigError: other settings differ too, or the run would be another one.
+        ConfigError: other settings differ too, the run would be another one, or it would end
+            where it has been already.
         InputError: there is no run.
     """
     runs = runs_of(work.project)
@@ -164,8 +165,9 @@ def changed_run(
     found = compare_settings(work, run, settings, allow)
     found.require(run.path)
     require_not_swapped(run, found)
-    say(f"going on with {run.path.name}")
     wanted = wanted_settings(work, run, settings, allow)
+    require_not_behind(run, found, wanted["steps"])
+    say(f"going on with {run.path.name}")
     changes = tuple(run.manifest.get("changes", ()))
     return RunToTrain(
         run.path,
@@ -220,6 +222,24 @@ def require_not_swapped(run: Artifact, found: Comparison) -> None:
             f"{' and '.join(both)} of this run is set by a change at a step, which would win",
             where=str(run.path),
             fix=f"`groundup pretrain --at STEP {both[0]}=…` sets it from another step on",
+        )
+
+
+def require_not_behind(run: Artifact, found: Comparison, steps: int) -> None:
+    """Refuse to end a run at a step that it has done.
+
+    Raises:
+        ConfigError: it goes on from a later one.
+    """
+    if all(key != "steps" for key, _, _ in found.allowed):
+        return
+    last = newest_good_checkpoint(run.path / "checkpoints")
+    done = step_of(last) if last is not None else 0
+    if steps < done:
+        raise ConfigError(
+            f"the run has done {done:,} steps already, and cannot end at {steps:,}",
+            where=f"pretrain.steps, {run.path}",
+            fix=f"write at least {done}; without --allow-change, another run begins",
         )
 
 

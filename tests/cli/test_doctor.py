@@ -92,6 +92,75 @@ def test_json_and_another_place(
     assert (record.parent / "exclude.txt").read_text() == "b\n"
 
 
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("folder", "this is a folder"),
+        ("pipe", "a link, a device or a pipe"),
+        ("to-folder", "a link, a device or a pipe"),
+        ("to-nothing", "a link, a device or a pipe"),
+        ("plain/found.json", "a file is in the way of a folder"),
+        ("lists/found.json", "this is a folder"),
+        ("/proc/none/found.json", "cannot write here"),
+        ("/proc/found.json", "cannot write here"),
+    ],
+)
+def test_where_the_results_cannot_go_is_said_before_any_check(
+    output: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    asked = visit_finds(monkeypatch, GOOD)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "lists" / "exclude.txt").mkdir(parents=True)
+    (tmp_path / "plain").write_text("kept")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to-folder").symlink_to("folder")
+    (tmp_path / "to-nothing").symlink_to("nothing")
+    before = {path.name: path.lstat().st_ino for path in tmp_path.iterdir()}
+    done = groundup(capsys, "doctor", tmp_path, "--output", tmp_path / output)
+    assert (done.code, asked) == (2, [])
+    assert said in done.err
+    assert {path.name: path.lstat().st_ino for path in tmp_path.iterdir()} == before
+
+
+def test_what_comes_into_the_way_during_the_checks_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = tmp_path / "found.json"
+
+    def check(folder: Path, limits: Limits, hosts: list[str]) -> Verdict:
+        os.mkfifo(record)
+        return Verdict((GOOD,))
+
+    monkeypatch.setattr(doctor, "check", check)
+    done = groundup(capsys, "doctor", tmp_path, "--output", record)
+    assert done.code == 2
+    assert record.is_fifo()
+
+
+def test_a_plain_file_is_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit_finds(monkeypatch, GOOD)
+    record = tmp_path / "found.json"
+    record.write_text("{}")
+    assert groundup(capsys, "doctor", tmp_path, "--output", record).code == 0
+    assert json.loads(record.read_text())["status"] == "ok"
+
+
+@pytest.mark.parametrize("option", ["--seconds", "--join-seconds"])
+def test_no_time_at_all_is_refused_and_condemns_nobody(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    asked = visit_finds(monkeypatch, GOOD)
+    done = groundup(capsys, "doctor", tmp_path, option, "0")
+    assert (done.code, asked) == (2, [])
+    assert "must be greater than zero" in done.err
+    assert option.removeprefix("--").replace("-", "_") in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_rank_0_prints_and_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

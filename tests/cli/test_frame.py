@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -140,3 +141,48 @@ def test_the_code_is_the_same_where_nobody_reads_the_messages(words: list[str], 
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=write, check=False)
     os.close(write)
     assert done.returncode == code
+
+
+def with_stdout(where: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """The command line in a process whose standard output a shell has put ``where``."""
+    command = [sys.executable, "-m", "groundup", *map(str, words)]
+    shell = ["sh", "-c", f'exec "$@" >{where}', "sh", *command]
+    return subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False)
+
+
+REFUSING = {"&-": "it is closed", "/dev/full": os.strerror(errno.ENOSPC)}
+
+
+@pytest.mark.parametrize("where", REFUSING)
+@pytest.mark.parametrize(
+    "words", [("init",), ("model", "list", "--json"), ("model", "list"), ("schema",)]
+)
+def test_work_whose_results_cannot_be_printed_is_done_all_the_same(
+    where: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("some text\n")
+    done = with_stdout(where, *words, *([tmp_path] if words == ("init",) else []))
+    said = f"results could not be written to standard output: {REFUSING[where]}\n"
+    assert (done.returncode, done.stderr.removeprefix("\n")) == (0, said)
+    assert (tmp_path / "groundup.yaml").exists() == (words == ("init",))
+
+
+@pytest.mark.parametrize("where", REFUSING)
+def test_an_error_keeps_its_code_and_its_text_where_nothing_can_be_printed(where: str) -> None:
+    done = with_stdout(where, "show", "--project", "/nowhere")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "bug" not in done.stderr
+
+
+def test_a_reader_that_is_slow_gets_every_byte_of_a_pipe_that_does_not_wait() -> None:
+    command = [sys.executable, "-m", "groundup", "schema"]
+    whole = subprocess.run(command, capture_output=True, check=True).stdout
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    with subprocess.Popen(command, stdout=write) as process:
+        os.close(write)
+        with open(read, "rb") as file:
+            assert file.read() == whole
+    assert (process.returncode, len(whole) > 4096) == (0, True)

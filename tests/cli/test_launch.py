@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,28 @@ def test_mistakes_are_said_and_nothing_is_written(
     assert done.code == 2
     assert said in done.err
     assert sorted(path.name for path in project.iterdir()) == ["groundup.yaml"]
+
+
+@pytest.mark.parametrize(
+    "form", [["slurm"], ["kubernetes", "--image", "repo/i:1", "--claim", "disk"]]
+)
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [("folder", "this is a folder"), ("pipe", "a link, a device or a pipe"),
+     ("to-folder", "a link, a device or a pipe")],
+)  # fmt: skip
+def test_an_output_that_is_no_plain_file_is_kept(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: list[str],
+    output: str, said: str,
+) -> None:  # fmt: skip
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to-folder").symlink_to("folder")
+    before = {path.name: path.lstat().st_ino for path in tmp_path.iterdir()}
+    done = groundup(capsys, "launch", *form, "--output", tmp_path / output, project)
+    assert done.code == 2
+    assert said in done.err
+    assert {path.name: path.lstat().st_ino for path in tmp_path.iterdir()} == before
 
 
 def test_a_list_with_something_else_in_it_is_refused(

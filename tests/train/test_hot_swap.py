@@ -9,8 +9,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from groundup.errors import ConfigError, Interrupted
+from groundup.errors import ConfigError, CorruptError, Interrupted
 from groundup.files import read_json
+from groundup.findings import check
 from groundup.track.run import checkpoints, read_lines, read_run
 from groundup.train.batch import Batch
 from groundup.train.changes import Change, ask, given_by_hand, record, settings_after
@@ -252,3 +253,34 @@ def test_a_change_is_made_once_though_the_batch_after_it_is_left_out(tmp_path, m
     pretrain(tmp_path / "run", Tokens(), job(settings))
     assert len(events(tmp_path / "run", "skipped")) == 1
     assert [e["step"] for e in events(tmp_path / "run", "changed")] == [8]
+
+
+@pytest.mark.parametrize(
+    ("text", "entry", "said"),
+    [
+        ("no json", "", "not valid JSON"),
+        ("null", "", "no list of changes"),
+        ("{}", "", "no list of changes"),
+        ("[1]", ", entry 1", "1 is no change"),
+        ('[{"at": 3, "steps": 9}, {"at": -1, "steps": 9}]', ", entry 2", "at: must be at least 0"),
+        ('[{"at": 30, "bogus": 1}]', ", entry 1", "bogus: unknown key"),
+        ('[{"at": 30}]', ", entry 1", "changes nothing"),
+        ('[{"at": 30, "schedule": "sgd"}]', ", entry 1", "schedule: 'sgd' is not one of 'wsd'"),
+    ],
+)
+def test_a_file_of_changes_that_is_none_is_named_with_its_entry(tmp_path, text, entry, said):
+    path = tmp_path / "changes.json"
+    path.write_text(text)
+    for read in (given_by_hand, lambda folder: ask(folder, Change(at=5, learning_rate=0.1))):
+        with pytest.raises(CorruptError, match=said) as caught:
+            read(tmp_path)
+        assert caught.value.where == f"{path}{entry}"
+        assert "given with --at" in caught.value.fix
+    assert path.read_text() == text
+
+
+def test_a_choice_of_a_change_is_named_by_its_choices():
+    _, findings = check(Change, {"at": 3, "optimizer": "sgd", "schedule": "sometimes"})
+    assert findings["optimizer",] == "'sgd' is not one of 'muon' or 'adamw'"
+    known = "'wsd', 'cosine', 'linear', 'inverse_sqrt' or 'constant'"
+    assert findings["schedule",] == f"'sometimes' is not one of {known}"

@@ -226,3 +226,14 @@ def test_the_defaults_are_what_they_were():
     assert (found.schedule, found.warmup_steps, found.decay_fraction) == ("wsd", 10, 0.5)
     assert (found.min_lr_ratio, found.clip, found.grad_clip) == (0.0, "global", 1.0)
     assert settled(warmup_steps=0).warmup_steps == 0
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_a_warm_up_in_steps_is_refused_like_one_in_tokens_but_the_default_never_is(steps):
+    with pytest.raises(ConfigError, match=f"takes 1,000 steps, and the run has {steps}") as caught:
+        settled(steps=steps, warmup_steps=1000)
+    assert caught.value.where == "pretrain.warmup_steps"
+    with pytest.raises(ConfigError, match="and the run has"):
+        settled(steps=steps, warmup_steps=steps)
+    assert settled(steps=steps, warmup_steps=steps - 1).warmup_steps == steps - 1
+    assert settled(steps=steps).warmup_steps == 10

@@ -64,15 +64,16 @@ def doctor(
     from groundup.train.doctor.member import member
     from groundup.train.doctor.report import tables
 
-    is_first = member().rank == 0
+    limits = visit.Limits(seconds=seconds, join_seconds=join_seconds, hang_seconds=join_seconds)
+    is_first, record = member().rank == 0, output or folder / exclude.FOLDER / exclude.RECORD
     if is_first and not folder.is_dir():
         raise InputError("there is no such folder", where=str(folder), fix="name the project")
-    limits = visit.Limits(seconds=seconds, join_seconds=join_seconds, hang_seconds=join_seconds)
+    if is_first:
+        exclude.require_place(record)
     names = [name for name in hosts.split(",") if name]
     verdict = visit.check(folder, limits, names)
     code = 2 if verdict.failed else 0
     if is_first:
-        record = output or folder / exclude.FOLDER / exclude.RECORD
         if not as_json:
             print_tables(tables(verdict))
         written = exclude.write(verdict, record)

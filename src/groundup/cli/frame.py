@@ -50,12 +50,83 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command line and exit with its code."""
+    _fill_descriptors()
+    results = None
+    if sys.stdout is sys.__stdout__:  # nobody listens to it in this process
+        results = Results(sys.stdout)
+        sys.stdout = results.text
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a model writes what no old terminal can
     code = run(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        _let_go(stream)
+    _let_go(sys.stdout)
+    if results is not None and results.refused:
+        _say(f"results could not be written to standard output: {results.refused}")
+    _let_go(sys.stderr)
     sys.exit(code)
+
+
+class Results(io.RawIOBase):
+    """Standard output that may be closed or on a full disk: the work done is no worse for it.
+
+    What is refused is dropped. A broken pipe is raised: `run` knows what it means.
+
+    Args:
+        stream: the interpreter's own; None where its descriptor is closed.
+
+    Attributes:
+        text: what is to be written to in its place.
+        refused: why the last refusal was; empty while there is none.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self.refused, self.stream = "", stream
+        encoding, by_line, at_once = "utf-8", False, False
+        if isinstance(stream, io.TextIOWrapper):
+            stream.flush()
+            encoding, by_line = stream.encoding, stream.line_buffering
+            at_once = stream.write_through
+        self.text = io.TextIOWrapper(
+            io.BufferedWriter(self), encoding, line_buffering=by_line, write_through=at_once
+        )
+
+    def write(self, data: Any) -> int:
+        """Write bytes, or remember why not."""
+        if self.stream is None:
+            self.refused = "it is closed"
+            return len(data)
+        try:
+            return os.write(self.fileno(), data)
+        except BrokenPipeError:
+            raise
+        except BlockingIOError:  # whoever started us reads slowly, and shares it with us
+            select.select([], [self.fileno()], [])
+            return self.write(data)
+        except OSError as error:
+            self.refused = error.strerror or str(error)
+            return len(data)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        if self.stream is None:
+            raise io.UnsupportedOperation("fileno")
+        return self.stream.fileno()
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self.stream is not None and self.stream.isatty()
+
+
+def _fill_descriptors() -> None:
+    """Let no file of ours get the number of a closed standard stream: libraries write to those."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest one that is free
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -113,8 +184,10 @@ def _reader_has_left() -> bool:
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
-def _let_go(stream: TextIO) -> None:
+def _let_go(stream: TextIO | None) -> None:
     """Drop what a broken stream still holds: at exit it would raise and change the code."""
+    if stream is None:  # its descriptor is closed
+        return
     try:
         stream.flush()
     except (OSError, ValueError):

@@ -200,9 +200,10 @@ def excluded_of(job: Job) -> list[str]:
 
 
 def write(path: Path, text: str) -> None:
-    """Write the file and say where it is."""
-    from groundup.files import write_atomic
+    """Write the file and say where it is; never over what is no plain file."""
+    from groundup.files import require_plain_target, write_atomic
 
+    require_plain_target(path)
     write_atomic(path, text)
     os.chmod(path, 0o755 if path.suffix == ".sbatch" else 0o644)
     click.echo(f"written: {path}")

@@ -46,6 +46,9 @@ def reproduce(
         return 0 if found.equal else 1
     if found.environment:
         print_tables([Table("Environment", ["key", "then", "now"], list(found.environment))])
+    if found.not_in_log:
+        gaps = ", ".join(f"{a}–{b}" if a < b else f"{a}" for a, b in found.not_in_log)
+        click.echo(f"the losses of steps {gaps} are not in the log")
     if found.equal:
         click.echo(f"{found.steps} steps: equal bit for bit ({found.output})")
         return 0

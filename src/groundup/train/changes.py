@@ -13,13 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from groundup.errors import CorruptError, InputError
 from groundup.files import read_json, write_json
+from groundup.findings import check, shown
 from groundup.section import Section
 from groundup.units import Count
+from groundup.yaml12 import dotted
 
 if TYPE_CHECKING:
     from groundup.train.config import Settings
@@ -35,7 +38,7 @@ class Change(Section):
     over: Count = Field(0, ge=0)
     """Steps over which it comes in: an activation is blended, after a change of optimizer the
     learning rate rises from zero."""
-    optimizer: str | None = Field(None, pattern="^(muon|adamw)$")
+    optimizer: Literal["muon", "adamw"] | None = None
     """muon or adamw; momenta are carried over as far as the new one has such."""
     learning_rate: float | None = Field(None, gt=0)
     """This and the following: as in `pretrain`."""
@@ -47,7 +50,7 @@ class Change(Section):
     beta2: float | None = Field(None, ge=0, lt=1)
     grad_clip: float | None = Field(None, gt=0)
     steps: Count | None = Field(None, ge=1)
-    schedule: str | None = Field(None, pattern="^(wsd|cosine|linear|inverse_sqrt|constant)$")
+    schedule: Literal["wsd", "cosine", "linear", "inverse_sqrt", "constant"] | None = None
     warmup_steps: Count | None = None
     decay_fraction: float | None = Field(None, gt=0, le=1)
     min_lr_ratio: float | None = Field(None, ge=0, le=1)
@@ -96,10 +99,44 @@ def given_by_hand(folder: Path) -> list[Change]:
     """The changes in a run's ``changes.json``, in the order they were given.
 
     Raises:
-        InputError: the file is not what `ask` wrote.
+        CorruptError: the file is no such list; the first entry that is no change is named.
     """
     path = folder / FILE
-    return [Change(**record) for record in read_json(path)] if path.exists() else []
+    if not path.exists():
+        return []
+    try:
+        records = read_json(path)
+    except InputError as error:
+        raise no_changes(path, error.message) from error
+    if not isinstance(records, list):
+        raise no_changes(path, f"this is no list of changes, but {shown(records)}")
+    return [change_of(record, f"{path}, entry {n}") for n, record in enumerate(records, 1)]
+
+
+def change_of(record: Any, where: str) -> Change:
+    """A change as it stands in ``changes.json``.
+
+    Raises:
+        CorruptError: it is none.
+    """
+    if not isinstance(record, dict):
+        raise no_changes(where, f"{shown(record)} is no change")
+    change, findings = check(Change, record)
+    if change is None:
+        said = "; ".join(
+            f"{dotted(key)}: {text}" if key else text for key, text in findings.items()
+        )
+        raise no_changes(where, f"this is no change: {said}")
+    return change
+
+
+def no_changes(where: Path | str, message: str) -> CorruptError:
+    """What is said of a ``changes.json`` that `write` has not written."""
+    return CorruptError(
+        message,
+        where=str(where),
+        fix="mend the file, or remove it: it holds the changes that were given with --at",
+    )
 
 
 def ask(folder: Path, change: Change) -> None:

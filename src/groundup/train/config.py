@@ -277,7 +277,7 @@ def settle(
     """Fill what the section leaves open from the plan's ``choice`` (the keys in `CHOSEN`).
 
     Raises:
-        ConfigError: the run is shorter than a warm-up given in tokens, or a ramp does not fit.
+        ConfigError: the run is no longer than the warm-up that it asks for, or a ramp does not fit.
     """
     open_settings = unsettled(config, context_length=context_length, seed=seed)
     settings = Settings(**{**open_settings, **{key: choice[key] for key in CHOSEN}})

@@ -158,16 +158,23 @@ def ramp_in_steps(
 
 
 def require_warm(config: PretrainConfig, warmup_steps: int, steps: int) -> None:
-    """A warm-up given in tokens must leave steps at the peak.
+    """A warm-up that is asked for must leave steps at the peak.
+
+    The one of `WARMUP_STEPS` is not asked for: a short run is cut off in it.
 
     Raises:
         ConfigError: it does not.
     """
     tokens = warmup_in_tokens(config)
-    if tokens is not None and warmup_steps >= steps:
-        raise ConfigError(
-            f"the warm-up over {format_count(tokens)} tokens takes {warmup_steps:,} steps, and the "
-            f"run has {steps:,}",
-            where="pretrain.warmup_tokens" if config.warmup_tokens else "pretrain.schedule",
-            fix="write a shorter pretrain.warmup_tokens, or pretrain.warmup_steps in its place",
-        )
+    if warmup_steps < steps or (tokens is None and not config.warmup_steps):
+        return
+    length = "" if tokens is None else f" over {format_count(tokens)} tokens"
+    key = "warmup_steps" if tokens is None else "warmup_tokens"
+    given = getattr(config, key) is not None
+    raise ConfigError(
+        f"the warm-up{length} takes {warmup_steps:,} steps, and the run has {steps:,}",
+        where=f"pretrain.{key}" if given else "pretrain.schedule",
+        fix="write a shorter pretrain.warmup_tokens, or pretrain.warmup_steps in its place"
+        if tokens is not None
+        else "write fewer pretrain.warmup_steps, or more pretrain.steps",
+    )

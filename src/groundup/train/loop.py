@@ -23,17 +23,18 @@ from groundup.train.average import averaged
 from groundup.train.batch import Batch, Counts, counts_of
 from groundup.train.config import Settings
 from groundup.train.distributed import Ranks, limit_waiting, rows_of
-from groundup.train.guard.guard import Guard
+from groundup.train.guard.guard import Guard, Verdict
 from groundup.train.heartbeat import Heart
 from groundup.train.hot_swap import Changes
 from groundup.train.integrity.checks import IntegrityChecks
+from groundup.train.integrity.finding import Finding
 from groundup.train.log import Log
 from groundup.train.objective import Objective
 from groundup.train.parallel import whole_model
 from groundup.train.ramps import batch_size_at, cut_rows, sequence_length_at
 from groundup.train.recovery import Recovery
 from groundup.train.state import RunState
-from groundup.train.step import apply_gradients, gradients
+from groundup.train.step import Gradients, apply_gradients, gradients
 
 
 @dataclass(frozen=True)
@@ -93,38 +94,20 @@ def train(state: RunState, run: Training) -> None:
         settings = run.changes.take_effect(state, settings, run.log)
         if state.step >= settings.steps:
             break
-        now = of_step(settings, state.step)
-        run.heart.at("batch", state.step)
-        batch, counts = batch_of(state, now, run)
-        run.heart.at("forward/backward", state.step)
-        tell = (float(run.stop()), run.changes.noticed(state.step))
-        compute = partial(
-            gradients, state, now, batch, counts, run.objective.loss, run.ranks, tell=tell
-        )
-        run.log.news(state, run.heart)
-        found, findings = run.checks.computed(state, compute)
-        findings += run.checks.before_update(state) + run.checks.at_step(state)
-        run.changes.heard(found.told[1])
-        run.heart.at("all-reduce", state.step)
+        now, found, findings = computed(state, settings, run)
         loss, grad_norm = found.numbers()
         verdict = (
             run.recovery.of_corruption(findings, state)
             if findings
             else run.guard.judge(state.step, state.cursor, now.batch_size, loss, grad_norm)
         )
-        if verdict.why:
-            run.heart.at("checkpoint", state.step)
         if verdict.action != "apply":
             if verdict.action != "skip" and not findings:  # if a replica is wrong, it is named
                 run.log.corruption(state, run.checks.at_step(state, now=True))
-            with run.heart.patiently():
-                went_back = run.recovery.act(verdict, state, now.batch_size)
-            if went_back:
-                settings = run.changes.settings_after(state.step)
+            settings = set_right(verdict, state, settings, now, run)
             if found.told[0] > 0:  # nothing new to save: the same decision is taken again
-                raise interrupted(
-                    run, f"stopped at step {state.step}; its last checkpoint is whole"
-                )
+                said = f"stopped at step {state.step}; its last checkpoint is whole"
+                raise interrupted(run, said)
             continue
         if verdict.why:
             run.log.intervention("alarm", state, verdict)
@@ -144,21 +127,61 @@ def train(state: RunState, run: Training) -> None:
         # Asked once: what is said to be saved was saved. Several ranks agreed with the gradients.
         stopping = run.stop() if run.ranks.size == 1 else found.told[0] > 0
         if run.recovery.is_due(state.step) or last or stopping:
-            run.heart.at("checkpoint", state.step)
-            findings = run.checks.before_update(state) + run.checks.at_step(state, now=True)
-            with run.heart.patiently():
-                verdict = (
-                    run.recovery.of_corruption(findings, state)
-                    if findings
-                    else run.recovery.save(state, wait=last or stopping)
-                )
-                run.log.clock(state)  # the save belongs to the run's duration
-                if verdict.action != "apply":
-                    run.recovery.act(verdict, state, now.batch_size, seen=False)
-                    settings = run.changes.settings_after(state.step)
+            settings = keep(state, settings, now, run, wait=last or stopping)
         if stopping:
             said = f"stopped after step {state.step} of {settings.steps}, which is saved"
             raise interrupted(run, said)
+
+
+def computed(
+    state: RunState, settings: Settings, run: Training
+) -> tuple[Settings, Gradients, list[Finding]]:
+    """The step's own settings, the gradients of its batch, and what is not as it must be."""
+    now = of_step(settings, state.step)
+    run.heart.at("batch", state.step)
+    batch, counts = batch_of(state, now, run)
+    run.heart.at("forward/backward", state.step)
+    tell = (float(run.stop()), run.changes.noticed(state.step))
+    compute = partial(
+        gradients, state, now, batch, counts, run.objective.loss, run.ranks, tell=tell
+    )
+    found, findings = run.checks.computed(state, compute)
+    findings += run.checks.before_update(state) + run.checks.at_step(state)
+    run.changes.heard(found.told[1])
+    run.log.news(state, run.heart)
+    run.heart.at("all-reduce", state.step)
+    return now, found, findings
+
+
+def set_right(
+    verdict: Verdict, state: RunState, settings: Settings, now: Settings, run: Training, **how: bool
+) -> Settings:
+    """Leave the batch out or go back, as the verdict says; the settings in force after it."""
+    run.heart.at("checkpoint", state.step)
+    with run.heart.patiently():
+        went_back = run.recovery.act(verdict, state, now.batch_size, **how)
+    if not went_back:
+        return settings
+    run.checks.forget()
+    return run.changes.settings_after(state.step)
+
+
+def keep(
+    state: RunState, settings: Settings, now: Settings, run: Training, *, wait: bool
+) -> Settings:
+    """Save the state if it is good, otherwise go back; the settings in force after it."""
+    run.heart.at("checkpoint", state.step)
+    findings = run.checks.before_update(state) + run.checks.at_step(state, now=True)
+    with run.heart.patiently():
+        verdict = (
+            run.recovery.of_corruption(findings, state)
+            if findings
+            else run.recovery.save(state, wait=wait)
+        )
+    run.log.clock(state)  # the save belongs to the run's duration
+    if verdict.action == "apply":
+        return settings
+    return set_right(verdict, state, settings, now, run, seen=False)
 
 
 def interrupted(run: Training, said: str) -> Interrupted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -11,8 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from groundup.errors import ConfigError
+from groundup.project import load_project
 from groundup.train.guard.alert import alert_of
 from groundup.train.guard.config import GuardConfig
 
@@ -169,12 +172,84 @@ def test_the_end_of_a_run_waits_for_a_hanging_receiver_no_longer_than_it_is_told
     alert.close(60)
 
 
+def test_each_way_that_fails_is_said(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    server.status = 500
+    alert = alert_of(GuardConfig(alert_command=["no such program"], alert_webhook=server.url))
+    for n_done in (1, 2):
+        alert(EVENT)
+        wait_until(lambda n=n_done: len(server.posted) == n)
+    alert.close(60)
+    said = capsys.readouterr().err
+    assert said.count("the alert command no such program could not be started") == 1
+    assert said.count("the alert webhook at 127.0.0.1 answered 500") == 1
+
+
+# The second and its child do not hear SIGTERM.
+@pytest.mark.parametrize("first", ["", "trap '' TERM; "])
+def test_a_program_does_not_outlive_the_run(
+    first: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pids = tmp_path / "pids"
+    script = f"{first}sleep 1000 & echo $$ $! >'{pids}.new'; mv '{pids}.new' '{pids}'; wait; wait"
+    alert = alert_of(GuardConfig(alert_command=["sh", "-c", script]))
+    alert(EVENT)
+    wait_until(pids.exists)
+    alert(EVENT)  # waits, and is not started once the run is over
+    found = [int(pid) for pid in pids.read_text().split()]
+    pids.unlink()
+    assert len(found) == 2
+    assert all(is_alive(pid) for pid in found)
+    alert.close(0.01)
+    wait_until(lambda: not any(is_alive(pid) for pid in found))
+    assert "the alert command sh is still at work at the end of the run" in capsys.readouterr().err
+    alert.close(60)
+    assert not pids.exists()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it runs; one that nobody has asked for its exit code does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @pytest.mark.parametrize(
-    "address", [f"ftp://example.org/{SECRET}", f"/{SECRET}", f"http:///{SECRET}", "http://[::1"]
-)
-def test_what_is_no_address_is_refused_and_not_shown(address: str) -> None:
+    "address",
+    [
+        f"ftp://example.org/{SECRET}", f"/{SECRET}", f"http:///{SECRET}", f"http://[::1/{SECRET}",
+        f"http://example.org:99999/{SECRET}", f"http://example.org/{SECRET}\n", "",
+    ],
+)  # fmt: skip
+def test_what_is_no_address_is_refused_with_the_project_file_and_not_shown(
+    address: str, tmp_path: Path
+) -> None:
+    text = json.dumps({"pretrain": {"guard": {"alert_webhook": address}}})
+    (tmp_path / "groundup.yaml").write_text(text)
     with pytest.raises(ConfigError) as caught:
-        alert_of(GuardConfig(alert_webhook=address))
+        load_project(tmp_path)
+    assert "pretrain.guard.alert_webhook" in str(caught.value)
+    assert "is no address of http or https" in str(caught.value)
+    with pytest.raises(ValidationError) as raw:
+        GuardConfig(alert_webhook=address)
+    for error in (caught.value, raw.value):
+        assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://hooks.example.org/T0/B1/s", "HTTP://[::1]:8080", "http://a:b@host?q=1"]
+)
+def test_an_address_of_http_is_taken_as_it_is(address: str) -> None:
+    assert GuardConfig(alert_webhook=address).alert_webhook == address
+
+
+def test_what_only_the_client_refuses_is_not_shown_either() -> None:
+    with pytest.raises(ConfigError) as caught:
+        alert_of(GuardConfig(alert_webhook=f"http://1.2.3.999/{SECRET}"))
     assert "pretrain.guard.alert_webhook" in str(caught.value)
     assert SECRET not in str(caught.value)
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from groundup.artifacts import now
 from groundup.errors import InputError, LockedError
-from groundup.files import lock, read_json, storage_errors, write_atomic, write_json
+from groundup.files import lock, read_json, require_plain_target, write_atomic, write_json
 from groundup.train.doctor.member import HOST_NAME
 from groundup.train.doctor.result import Verdict
 
-FOLDER, LIST, RECORD = "doctor", "exclude.txt", "nodes.json"
+FOLDER, LIST, RECORD, LOCK = "doctor", "exclude.txt", "nodes.json", ".lock"
 LOCK_SECONDS = 10.0  # several nodes of one shared folder write one after another
 
 
@@ -52,17 +52,26 @@ def reasons(path: Path) -> Mapping[str, Sequence[str]]:
     return found if isinstance(found, dict) else {}
 
 
+def require_place(record_path: Path) -> None:
+    """Make sure that `write` can write there, before the nodes are checked for it.
+
+    Raises:
+        StorageError: it cannot: a folder that cannot be written, a name that is no plain file's.
+    """
+    for path in (record_path, record_path.parent / LIST, record_path.parent / LOCK):
+        require_plain_target(path)
+
+
 def write(verdict: Verdict, record_path: Path) -> dict[str, Any]:
     """Write ``record_path`` and the list beside it, and return the record.
 
     Raises:
-        StorageError: they cannot be written.
+        StorageError: they cannot be written, see `require_place`.
         InputError: a list that was written by hand is no list.
     """
     folder = record_path.parent
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with patient_lock(folder / ".lock"):
+    require_place(record_path)  # once more: checks take seconds to minutes
+    with patient_lock(folder / LOCK):
         seen = {node.host for node in verdict.nodes}
         before = reasons(record_path)
         leave_out = {host: before.get(host, []) for host in excluded(folder) if host not in seen}

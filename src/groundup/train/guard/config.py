@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from groundup.section import Section
 from groundup.units import Count
@@ -12,6 +13,8 @@ from groundup.units import Count
 
 class GuardConfig(Section):
     """What watches loss and gradient norm of every step before the step is taken."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # an address holds a secret
 
     policy: Literal["off", "warn", "skip", "rewind"] = "rewind"
     """off: stop at the first loss or gradient that is not finite; warn: say it and go on; skip:
@@ -48,6 +51,13 @@ class GuardConfig(Section):
     alert_webhook: str | None = None
     """Address that every alarm is posted to as JSON; of the address only the host is logged."""
 
+    @field_validator("alert_webhook")
+    @classmethod
+    def _posted_to(cls, address: str | None) -> str | None:
+        if address is not None:
+            host_of(address)
+        return address
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.armed_after > self.window:
@@ -55,3 +65,23 @@ class GuardConfig(Section):
         if self.alert_command is not None and not self.alert_command:
             raise ValueError("alert_command names no program")
         return self
+
+
+def host_of(address: str) -> str:
+    """The part of an address of http or https that may be written down.
+
+    Raises:
+        ValueError: it is no such address.
+    """
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port  # a port that is no number is found when asked for
+    except ValueError:
+        host = None
+    odd = any(character.isspace() or not character.isprintable() for character in address)
+    if host and parts.scheme in ("http", "https") and not odd:
+        return host
+    raise ValueError(
+        "is no address of http or https (it is not shown: it may hold a secret); "
+        "write it like https://hooks.example.org/path"
+    ) from None

@@ -3,8 +3,8 @@
 `SkipStep` is OLMo-core's rule (``optim/skip_step_optimizer.py`` and ``adamw.py``, read at commits
 067267c and 018518b): the update is multiplied by zero where the loss or the gradient norm is more
 than 6 standard deviations from the mean of the last 128 steps, from the 64th step on. As there,
-outliers enter that window; a NaN leaves no mean until it has left it; and zero times a gradient
-that is not finite is not finite.
+outliers enter that window; what is not finite leaves no mean until it has left it; and zero times a
+gradient that is NaN is NaN. (A norm that overflows is another matter: clipping makes zeros of it.)
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ class SkipStep:
             is_within(self.losses) and is_within(self.grad_norms)
         ):
             return Verdict("apply")
-        if math.isfinite(grad_norm):
-            return Verdict("skip", "6 sigma")
-        return Verdict("apply", "6 sigma, but zero times NaN is NaN")
+        if math.isnan(grad_norm):
+            return Verdict("apply", "6 sigma, but zero times NaN is NaN")
+        return Verdict("skip", "6 sigma")
 
     def accepted(self, loss: float, grad_norm: float) -> None:
         """All values are in the window already."""
