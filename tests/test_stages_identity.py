@@ -23,9 +23,9 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def killed(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The small project, killed in its 10th step of 12: its last checkpoint is that of step 8."""
+    """The small project, killed in its last save, that of step 12: the one before is of step 8."""
     folder = finished.copy(tmp_path_factory.mktemp("killed") / "copy", "runs")
-    ended = groundup("pretrain", "--project", folder, GROUNDUP_FAULT="kill@step=10")
+    ended = groundup("pretrain", "--project", folder, GROUNDUP_FAULT="kill@checkpoint=4")
     return Finished(folder, ended)
 
 
