@@ -103,6 +103,7 @@ NEIGHBOURS = {
     ("reproduce", "stages"),
     ("reproduce", "stages_identity"),
     ("reproduce", "stages_named"),
+    ("reproduce", "stages_pretrain"),
     ("reproduce", "stages_training"),
     ("reproduce", "stages_work"),
     ("__main__", "cli"),

@@ -10,7 +10,6 @@ environment are said.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -26,9 +25,10 @@ from groundup.progress import say
 from groundup.stages import STAGES
 from groundup.stages_identity import RunToTrain
 from groundup.stages_named import named_now, of_content, pretrain_section
+from groundup.stages_pretrain import last_step
 from groundup.stages_work import Work
 from groundup.track.run import METRICS, read_lines, read_run
-from groundup.train.changes import given_by_hand, in_order, settings_after, write
+from groundup.train.changes import given_by_hand, write
 from groundup.train.config import Settings
 from groundup.train.fingerprint import compare, flat
 from groundup.train.ramps import samples_before
@@ -219,11 +219,6 @@ def parts_of(
             ),
             None if ends else until,
         )
-
-
-def last_step(run: Path, settings: Settings) -> int:
-    """The steps of a run by its settings and its changes by hand."""
-    return settings_after(settings, in_order(given_by_hand(run)), sys.maxsize).steps
 
 
 def key_of(record: Mapping[str, Any]) -> dict[str, Any]:

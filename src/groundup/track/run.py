@@ -288,12 +288,15 @@ def step_of(path: Path) -> int:
 
 def newest_good_checkpoint(folder: Path) -> Path | None:
     """The last checkpoint whose every hash matches; damaged ones are named on the way."""
-    for path in reversed(checkpoints(folder)):
-        problems = damage(path)
-        if not problems:
-            return path
-        say(f"checkpoint {path.name} is damaged and not used: {'; '.join(problems)}")
-    return None
+    return next((path for path in reversed(checkpoints(folder)) if is_whole(path)), None)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether every hash matches; if not, it is said."""
+    problems = damage(checkpoint)
+    if problems:
+        say(f"checkpoint {checkpoint.name} is damaged and not used: {'; '.join(problems)}")
+    return not problems
 
 
 def checkpoint_name(step: int) -> str:

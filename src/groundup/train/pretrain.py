@@ -18,7 +18,7 @@ from groundup.errors import BudgetError, CorruptError, DivergedError, Interrupte
 from groundup.files import LOCK, lock, read_json, remove_temporaries
 from groundup.progress import Progress, progress, say
 from groundup.tokens.dataset import TokenDataset
-from groundup.track.run import Bystander, Run, rewind
+from groundup.track.run import Bystander, Run, newest_good_checkpoint, rewind
 from groundup.train.average import averaged
 from groundup.train.batch import counts_of
 from groundup.train.changes import Change, record
@@ -47,7 +47,7 @@ from groundup.train.objective import CAUSAL, Objective
 from groundup.train.parallel import whole_model
 from groundup.train.precision import autocast
 from groundup.train.ramps import samples_before
-from groundup.train.recovery import Recovery, chosen, newest
+from groundup.train.recovery import Recovery, chosen
 from groundup.train.resources import SMALLER, is_out_of_memory, pick_device, reset_peak_memory, use
 from groundup.train.retention import Retention
 from groundup.train.signals import stop_requested
@@ -318,7 +318,7 @@ def open_run(
         remove_temporaries(folder)
         remove_temporaries(folder / "checkpoints")
     barrier(ranks)
-    found_here = newest(folder / "checkpoints") if ranks.is_first else None
+    found_here = newest_good_checkpoint(folder / "checkpoints") if ranks.is_first else None
     checkpoint = chosen(found_here, folder / "checkpoints", ranks)
     found = Comparison()
     if checkpoint is not None:

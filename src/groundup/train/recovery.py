@@ -14,11 +14,9 @@ from typing import Any
 
 import torch
 
-from groundup.artifacts import damage
 from groundup.errors import CorruptError, DivergedError, GroundupError
 from groundup.files import read_json
-from groundup.progress import say
-from groundup.track.run import checkpoint_name, checkpoints, step_of
+from groundup.track.run import checkpoint_name, checkpoints, is_whole, step_of
 from groundup.train.checkpoint import load_checkpoint
 from groundup.train.distributed import FIRST_STEP_SECONDS, Ranks, barrier, limit_waiting, summed
 from groundup.train.guard.guard import Guard, Verdict
@@ -171,7 +169,8 @@ class Recovery:
         self.check(state)
         again = int(verdict.details.get("rewinds_in_a_row", 1)) > 1
         before = state.guard.rewinds[-1]["to_step"] if again else state.step + 1
-        target = chosen(regular(self.folder, before), self.folder, self.ranks)
+        found = regular(self.folder, before) if self.ranks.is_first else None
+        target = chosen(found, self.folder, self.ranks)
         if target is None:
             raise CorruptError(
                 f"{verdict.why}; and no checkpoint is whole",
@@ -210,11 +209,6 @@ def regular(folder: Path, before: int) -> Path | None:
     return found
 
 
-def newest(folder: Path) -> Path | None:
-    """The last whole checkpoint, also one that was made because the run was asked to stop."""
-    return next((path for path in reversed(checkpoints(folder)) if is_whole(path)), None)
-
-
 def chosen(path: Path | None, folder: Path, ranks: Ranks) -> Path | None:
     """The checkpoint that the first rank has chosen: one disk may read worse than another."""
     step = -1 if path is None else step_of(path)
@@ -228,11 +222,3 @@ def is_regular(path: Path) -> bool:
         return bool(read_json(path / "state.json")["is_regular"])
     except (GroundupError, KeyError, TypeError):
         return False
-
-
-def is_whole(path: Path) -> bool:
-    """Whether every hash matches; if not, it is said."""
-    problems = damage(path)
-    if problems:
-        say(f"checkpoint {path.name} is damaged and not used: {'; '.join(problems)}")
-    return not problems
