@@ -284,3 +284,16 @@ def test_a_choice_of_a_change_is_named_by_its_choices():
     assert findings["optimizer",] == "'sgd' is not one of 'muon' or 'adamw'"
     known = "'wsd', 'cosine', 'linear', 'inverse_sqrt' or 'constant'"
     assert findings["schedule",] == f"'sometimes' is not one of {known}"
+
+
+def test_a_shorter_end_that_comes_late_ends_the_run_with_a_checkpoint(tmp_path):
+    settings = replace(SETTINGS, steps=20, checkpoint_every=5, sample_every=1)
+    folder, given = tmp_path / "run", []
+
+    def at_sample():
+        if not given and len(list(read_lines(folder / "metrics.jsonl"))) == 7:
+            given.append(ask(folder, Change(at=3, steps=6)))  # 8 are done when it is seen
+
+    pretrain(folder, Tokens(), job(settings, at_sample=at_sample))
+    assert read_run(folder)["steps"] == 9  # the next step that could be the last
+    assert checkpoints(folder / "checkpoints")[-1].name == "step-00000009"

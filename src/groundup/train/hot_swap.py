@@ -87,9 +87,7 @@ class Changes:
         with held(self.folder):
             asked = given_by_hand(self.folder)
             settled = [
-                change.model_copy(update={"at": step})
-                if number >= known and change.at < step
-                else change
+                late(change, step) if number >= known and change.at < step else change
                 for number, change in enumerate(asked)
             ]
             if settled != asked:
@@ -170,6 +168,12 @@ class Changes:
                 blend_activation(model, **(now or undo))
             state.activation = now
             state.guard.learn_anew()  # another network has other losses
+
+
+def late(change: Change, step: int) -> Change:
+    """A change whose step is behind, for ``step``; an end that is behind is the next step."""
+    steps = None if change.steps is None else max(change.steps, step + 1)
+    return change.model_copy(update={"at": step, "steps": steps})
 
 
 def require_sources(change: Change, sources: set[str]) -> None:

@@ -11,7 +11,8 @@ gradient norm are looked at before they are applied: what is not finite never is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from groundup.train import faults
 from groundup.train.average import averaged
 from groundup.train.batch import Batch, Counts, counts_of
 from groundup.train.config import Settings
-from groundup.train.distributed import Ranks, limit_waiting, rows_of
+from groundup.train.distributed import FIRST_STEP_SECONDS, Ranks, limit_waiting, rows_of
 from groundup.train.guard.guard import Guard, Verdict
 from groundup.train.heartbeat import Heart
 from groundup.train.hot_swap import Changes
@@ -89,11 +90,17 @@ def train(state: RunState, run: Training) -> None:
     """
     first, settings = state.step, run.changes.settings_after(state.step)
     run.recovery.begin(state)
+    saved = state.step  # of the last save that was waited for
     while True:
         started = time.perf_counter()
         settings = run.changes.take_effect(state, settings, run.log)
         if state.step >= settings.steps:
-            break
+            if state.step == saved:
+                break
+            # No step knew itself to be the last.
+            settings = keep(state, settings, of_step(settings, state.step), run, wait=True)
+            saved = state.step
+            continue
         now, found, findings = computed(state, settings, run)
         loss, grad_norm = found.numbers()
         verdict = (
@@ -128,6 +135,7 @@ def train(state: RunState, run: Training) -> None:
         stopping = run.stop() if run.ranks.size == 1 else found.told[0] > 0
         if run.recovery.is_due(state.step) or last or stopping:
             settings = keep(state, settings, now, run, wait=last or stopping)
+            saved = state.step if last or stopping else saved
         if stopping:
             said = f"stopped after step {state.step} of {settings.steps}, which is saved"
             raise interrupted(run, said)
@@ -158,12 +166,21 @@ def set_right(
 ) -> Settings:
     """Leave the batch out or go back, as the verdict says; the settings in force after it."""
     run.heart.at("checkpoint", state.step)
-    with run.heart.patiently():
+    with patience(run):
         went_back = run.recovery.act(verdict, state, now.batch_size, **how)
     if not went_back:
         return settings
     run.checks.forget()
     return run.changes.settings_after(state.step)
+
+
+@contextmanager
+def patience(run: Training) -> Iterator[None]:
+    """While disks are waited for: no rank is taken for dead because another's disk is slow."""
+    limit_waiting(run.ranks, FIRST_STEP_SECONDS)
+    with run.heart.patiently():
+        yield
+    limit_waiting(run.ranks)
 
 
 def keep(
@@ -172,7 +189,7 @@ def keep(
     """Save the state if it is good, otherwise go back; the settings in force after it."""
     run.heart.at("checkpoint", state.step)
     findings = run.checks.before_update(state) + run.checks.at_step(state, now=True)
-    with run.heart.patiently():
+    with patience(run):
         verdict = (
             run.recovery.of_corruption(findings, state)
             if findings

@@ -18,7 +18,7 @@ from groundup.errors import CorruptError, DivergedError, GroundupError
 from groundup.files import read_json
 from groundup.track.run import checkpoint_name, checkpoints, is_whole, step_of
 from groundup.train.checkpoint import load_checkpoint
-from groundup.train.distributed import FIRST_STEP_SECONDS, Ranks, barrier, limit_waiting, summed
+from groundup.train.distributed import Ranks, barrier, summed
 from groundup.train.guard.guard import Guard, Verdict
 from groundup.train.hot_swap import Changes
 from groundup.train.integrity.finding import Finding, error_of
@@ -92,11 +92,9 @@ class Recovery:
         return verdict
 
     def wait(self) -> None:
-        """Until what was begun is on the disk; for as long the other ranks wait for the first."""
-        limit_waiting(self.ranks, FIRST_STEP_SECONDS)
+        """Until what was begun is on the disk, on every rank."""
         self.saver.wait()
         barrier(self.ranks)
-        limit_waiting(self.ranks)
 
     def check(self, state: RunState, *, last: bool = False) -> None:
         """Say that the last checkpoint was not written, if it was not.
@@ -142,9 +140,7 @@ class Recovery:
             state.cursor += batch_size
         elif verdict.action == "rewind":
             n_batches = int(verdict.details.get("more_batches", 0)) + seen
-            limit_waiting(self.ranks, FIRST_STEP_SECONDS)  # the disk may be slow
             self.rewind(state, verdict, state.cursor + batch_size * n_batches)
-            limit_waiting(self.ranks)
             return True
         else:
             self.log.intervention("gave_up", state, verdict)

@@ -15,7 +15,7 @@ from groundup.train.launch.job import Job
 from groundup.train.launch.kubernetes import manifest
 
 JOB = Job(
-    "My_Model", Path("/work/a b"), min_nodes=2, max_nodes=4, processes=8, gpus=8, max_restarts=3,
+    "My_Model", Path("/srv/a b"), min_nodes=2, max_nodes=4, processes=8, gpus=8, max_restarts=3,
     arguments=("pretrain.sample_prompt=yes: 'no' # {x}",), grace_seconds=90,
 )  # fmt: skip
 
@@ -73,7 +73,7 @@ def test_a_pod_has_time_to_save_and_its_devices_and_disks() -> None:
     mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert set(mounts.values()) == volumes.keys()
-    assert volumes[mounts["/work/a b"]]["persistentVolumeClaim"] == {"claimName": "disk"}
+    assert volumes[mounts["/srv/a b"]]["persistentVolumeClaim"] == {"claimName": "disk"}
     assert container["env"] == [
         {"name": "GROUNDUP_HOST", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
     ]
@@ -86,7 +86,7 @@ def test_the_containers_command_is_one_that_launch_takes(monkeypatch: pytest.Mon
     monkeypatch.setattr(torchrun, "callback", lambda **given: seen.update(given))
     done = CliRunner().invoke(torchrun, container["args"], catch_exceptions=False)
     assert done.exit_code == 0
-    assert (seen["nodes"], seen["processes"], seen["folder"]) == ("2:4", 8, "/work/a b")
+    assert (seen["nodes"], seen["processes"], seen["folder"]) == ("2:4", 8, "/srv/a b")
     assert seen["overrides"] == JOB.arguments
     assert (seen["max_restarts"], seen["grace_seconds"]) == (3, 90)
 
