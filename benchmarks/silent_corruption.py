@@ -45,7 +45,7 @@ from groundup.train.integrity.checks import IntegrityChecks
 from groundup.train.integrity.config import IntegrityConfig
 from groundup.train.integrity.replicas import digest
 from groundup.train.objectives import next_token_loss
-from groundup.train.parallel import local_tensor
+from groundup.train.parallel.pieces import local_tensor
 from groundup.train.start import new_state
 from groundup.train.state import RunState
 from groundup.train.step import Gradients, apply_gradients, gradients

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from groundup.train.config import Settings
-from groundup.train.parallel import local_tensor
+from groundup.train.parallel.pieces import local_tensor
 from groundup.train.state import RunState
 
 

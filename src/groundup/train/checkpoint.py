@@ -30,7 +30,7 @@ from groundup.track.run import checkpoint_name
 from groundup.train.commit import CHECKPOINT_VERSION, begin, commit
 from groundup.train.distributed import ALONE, Ranks
 from groundup.train.optimizers.groups import load_optimizer_tensors
-from groundup.train.parallel import is_cut, local_tensor
+from groundup.train.parallel.pieces import is_cut, local_tensor
 from groundup.train.replaced_token import ReplacedTokenPair
 from groundup.train.retention import Retention
 from groundup.train.shards import Shards, damaged, open_shards

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from groundup.train.config import Settings
-from groundup.train.parallel import local_tensor, whole_tensor
+from groundup.train.parallel.pieces import local_tensor, whole_tensor
 from groundup.train.state import RunState
 
 # AdaGC's: relative threshold, decay of the average, steps of global clipping before.

@@ -13,7 +13,6 @@ from groundup.train.augment.config import AugmentConfig
 from groundup.train.changes import Change
 from groundup.train.guard.config import GuardConfig
 from groundup.train.integrity.config import IntegrityConfig
-from groundup.train.layout import LayoutConfig
 from groundup.train.lengths import (
     IN_TOKENS,
     RampConfig,
@@ -23,6 +22,7 @@ from groundup.train.lengths import (
     schedule_problems,
 )
 from groundup.train.noise.config import ObjectiveConfig
+from groundup.train.parallel.layout import LayoutConfig
 from groundup.units import Count
 
 # Peak learning rates by optimizer: Muon's tried in docs/experiments.md, AdamW's from GPT-2-sized

@@ -24,8 +24,8 @@ from groundup.errors import ConfigError, GroundupError
 from groundup.tokens.samples import IGNORED
 from groundup.train.batch import Batch
 from groundup.train.config import Settings
-from groundup.train.layout import LayoutConfig
 from groundup.train.noise.config import ObjectiveConfig
+from groundup.train.parallel.layout import LayoutConfig
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store

@@ -29,7 +29,7 @@ from groundup.train.config import Settings
 from groundup.train.log import Log
 from groundup.train.optimizers.groups import build_optimizers
 from groundup.train.optimizers.muon import Muon
-from groundup.train.parallel import blueprints
+from groundup.train.parallel.model import blueprints
 from groundup.train.state import RunState
 
 IN_OPTIMIZERS = (  # settings that an optimizer is built from

@@ -31,7 +31,7 @@ from groundup.train.integrity.checks import IntegrityChecks
 from groundup.train.integrity.finding import Finding
 from groundup.train.log import Log
 from groundup.train.objective import Objective
-from groundup.train.parallel import whole_model
+from groundup.train.parallel.model import whole_model
 from groundup.train.ramps import batch_size_at, cut_rows, sequence_length_at
 from groundup.train.recovery import Recovery
 from groundup.train.state import RunState

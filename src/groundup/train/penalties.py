@@ -13,7 +13,7 @@ import torch
 
 from groundup.train.config import Settings
 from groundup.train.optimizers.groups import roles
-from groundup.train.parallel import local_tensor
+from groundup.train.parallel.pieces import local_tensor
 from groundup.train.state import RunState
 
 

@@ -44,7 +44,7 @@ from groundup.train.integrity.config import IntegrityConfig
 from groundup.train.log import Log
 from groundup.train.loop import Hooks, Training, train
 from groundup.train.objective import CAUSAL, Objective
-from groundup.train.parallel import whole_model
+from groundup.train.parallel.model import whole_model
 from groundup.train.precision import autocast
 from groundup.train.ramps import samples_before
 from groundup.train.recovery import Recovery, chosen

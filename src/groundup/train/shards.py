@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from groundup.errors import CorruptError, InputError
-from groundup.train.parallel import is_cut, local_tensor
+from groundup.train.parallel.pieces import is_cut, local_tensor
 
 # The names of the safetensors format.
 DTYPES = {

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from groundup.train.distributed import Ranks
-from groundup.train.parallel import local_tensor
+from groundup.train.parallel.pieces import local_tensor
 from groundup.train.shards import header_of
 from groundup.train.state import RunState, rng_state
 

@@ -16,7 +16,7 @@ from groundup.train.distributed import ALONE, Ranks
 from groundup.train.initial import begin_with
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.optimizers.groups import build_optimizers
-from groundup.train.parallel import parallelise
+from groundup.train.parallel.model import parallelise
 from groundup.train.replaced_token import ReplacedTokenPair
 from groundup.train.state import RunState, seed_everything
 

@@ -17,7 +17,7 @@ from groundup.model.weights import weights_of
 from groundup.track.run import EMPTY_CHAIN, chain_loss
 from groundup.train.guard.memory import GuardMemory
 from groundup.train.optimizers.groups import Optimizers, optimizer_tensors
-from groundup.train.parallel import whole_tensor
+from groundup.train.parallel.pieces import whole_tensor
 
 
 @dataclass

@@ -17,7 +17,7 @@ from groundup.train.config import Settings
 from groundup.train.distributed import ALONE, Ranks, summed
 from groundup.train.objectives import Loss, next_token_loss
 from groundup.train.optimizers.groups import set_learning_rate
-from groundup.train.parallel import forward_pass, gradient_norm
+from groundup.train.parallel.model import forward_pass, gradient_norm
 from groundup.train.penalties import add_penalties
 from groundup.train.precision import autocast
 from groundup.train.schedules import learning_rate_ratio

@@ -13,7 +13,7 @@ from groundup.train.distributed import join, leave, rows_of
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.objective import stand_in
 from groundup.train.optimizers.groups import roles
-from groundup.train.parallel import whole_model
+from groundup.train.parallel.model import whole_model
 from groundup.train.start import new_state
 from groundup.train.state import rng_state
 from groundup.train.step import apply_gradients, gradients

@@ -18,7 +18,7 @@ from groundup.train.distributed import (
     place,
     summed,
 )
-from groundup.train.parallel import forward_pass
+from groundup.train.parallel.model import forward_pass
 from groundup.train.start import new_state
 from tests.train.small import MODEL, SETTINGS, batch
 

@@ -9,9 +9,9 @@ from groundup.errors import ConfigError
 from groundup.tokens.samples import IGNORED
 from groundup.train.batch import Batch
 from groundup.train.distributed import ALONE, Ranks, first_rank_does, join, layout_of, rows_of
-from groundup.train.layout import LayoutConfig
 from groundup.train.noise.config import ObjectiveConfig
-from groundup.train.parallel import gradient_norm, parallelise, whole_model
+from groundup.train.parallel.layout import LayoutConfig
+from groundup.train.parallel.model import gradient_norm, parallelise, whole_model
 from groundup.train.start import new_state
 from tests.train.distributed.meeting import dropped
 from tests.train.small import MODEL, SETTINGS, batch
@@ -36,7 +36,7 @@ def test_a_process_alone_initialises_nothing():
 
 
 def test_before_processes_meet_nothing_is_imported_for_them(met):
-    assert "groundup.train.parallel" in met.imported
+    assert "groundup.train.parallel.model" in met.imported
     assert "torch.distributed.fsdp" not in met.imported  # it takes longer than torch
     assert "torch.distributed.tensor" not in met.imported
 

@@ -10,7 +10,8 @@ from groundup.train.batch import counts_of
 from groundup.train.distributed import join, leave, rows_of
 from groundup.train.objective import CAUSAL
 from groundup.train.objectives import Terms
-from groundup.train.parallel import whole_model, whole_tensor
+from groundup.train.parallel.model import whole_model
+from groundup.train.parallel.pieces import whole_tensor
 from groundup.train.start import new_state
 from groundup.train.step import apply_gradients, gradients
 from tests.train.distributed.world import worlds

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from groundup.train.integrity.finding import Kind
-from groundup.train.parallel import local_tensor
+from groundup.train.parallel.pieces import local_tensor
 from groundup.train.state import RunState
 
 WIDTH = 512  # words of a row

@@ -16,7 +16,7 @@ from groundup.train.distributed import Ranks, summed
 from groundup.train.integrity.finding import Finding
 from groundup.train.integrity.replicas import digest
 from groundup.train.integrity.shared import host_names, share
-from groundup.train.parallel import local_tensor
+from groundup.train.parallel.pieces import local_tensor
 from groundup.train.state import RunState, rng_state, set_rng_state
 from groundup.train.step import Gradients
 

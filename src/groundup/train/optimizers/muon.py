@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from groundup.train.parallel import cut_like, whole_tensor
+from groundup.train.parallel.pieces import cut_like, whole_tensor
 
 # The quintic's coefficients: steepest at zero at the price of singular values in [0.7, 1.2] rather
 # than one (Jordan's post, section "Newton–Schulz").

@@ -1,0 +1,1 @@
+"""How the processes of a run divide a model and its batch."""
