@@ -161,7 +161,7 @@ def write_rank(rank: int, folder: Path) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2
     )
-    ranks = Ranks(rank, 2, 1, 2, init_device_mesh("cpu", (2,), mesh_dim_names=("dp_shard",)))
+    ranks = Ranks(rank, 2, 1, 2, mesh=init_device_mesh("cpu", (2,), mesh_dim_names=("shard",)))
     state = fresh(ranks)
     with torch.no_grad():
         for step in (4, 8):

@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
 
 from groundup.architecture.families import build
 from groundup.artifacts import damage, hash_tensors, read_artifact
@@ -27,7 +26,7 @@ from groundup.files import hash_file, write_atomic
 from groundup.track.run import checkpoints
 from groundup.train.batch import Batch
 from groundup.train.checkpoint import load_checkpoint, load_trained, save_checkpoint
-from groundup.train.distributed import ALONE, Ranks, leave
+from groundup.train.distributed import ALONE, Ranks, leave, with_meshes
 from groundup.train.retention import Retention
 from groundup.train.shards import DTYPES, Box, Shards, header_of, open_shards
 from groundup.train.snapshot import Image
@@ -194,10 +193,7 @@ def meet(store: Path, process: int, size: int, replicas: int) -> Ranks:
     if size == 1:
         return ALONE
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=process, world_size=size)
-    shape = (replicas, size // replicas) if replicas > 1 else (size,)
-    names = ("dp_replicate", "dp_shard") if replicas > 1 else ("dp_shard",)
-    mesh = init_device_mesh("cpu", shape, mesh_dim_names=names)
-    return Ranks(process, size, replicas, size // replicas, mesh)
+    return with_meshes(Ranks(process, size, replicas, size // replicas), "cpu")
 
 
 def one_layout(folder: Path, number: int, ranks: Ranks) -> None:

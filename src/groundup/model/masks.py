@@ -35,6 +35,7 @@ class Mask:
             section 2.2); only keys not after the query in it.
         sees_itself: whether a token's own place counts as not after it in ``order``.
         start: the key that the first query stands at (with a cache, as many as were there before).
+        queries: [T] int64, the keys that the queries stand at, where these are only some of them.
     """
 
     causal: bool = False
@@ -45,6 +46,7 @@ class Mask:
     order: Tensor | None = None
     sees_itself: bool = True
     start: int = 0
+    queries: Tensor | None = None
     # Made once for all layers; not for copies, which `replace` makes with other rules.
     _made: dict[Hashable, tuple[object, Any]] = field(default_factory=dict, init=False, repr=False)
 
@@ -65,7 +67,8 @@ class Mask:
         A query that may look nowhere (padding on the left, the first of an order) looks at itself:
         nobody reads it, and a softmax over nothing is NaN.
         """
-        if self.is_plain and (not self.causal or (n_queries == 1 and self.start == n_keys - 1)):
+        is_last = self.queries is None and n_queries == 1 and self.start == n_keys - 1
+        if self.is_plain and (not self.causal or is_last):
             return None
         return self.kept((n_queries, n_keys), lambda: self._allowed(n_queries, n_keys, device))
 
@@ -109,8 +112,10 @@ class Mask:
 
     def _allowed(self, n_queries: int, n_keys: int, device: torch.device) -> Tensor:
         columns = torch.arange(n_keys, device=device)
-        rows = torch.arange(self.start, self.start + n_queries, device=device)[:, None]
-        mine = slice(self.start, self.start + n_queries)
+        mine = self.queries
+        if mine is None:
+            mine = torch.arange(self.start, self.start + n_queries, device=device)
+        rows = mine[:, None]
         allowed = torch.ones(1, n_queries, n_keys, dtype=torch.bool, device=device)
         if self.causal:
             allowed = allowed & (columns <= rows)
@@ -120,9 +125,10 @@ class Mask:
             inside = self.prefix[:, None, None]
             allowed = allowed | ((columns < inside) & (rows < inside))
         if self.documents is not None:
-            allowed = allowed & (self.documents[:, mine, None] == self.documents[:, None, :n_keys])
+            asking, asked = self.documents[:, mine][..., None], self.documents[:, None, :n_keys]
+            allowed = allowed & (asking == asked)
         if self.order is not None:
-            asking, asked = self.order[:, mine, None], self.order[:, None, :n_keys]
+            asking, asked = self.order[:, mine][..., None], self.order[:, None, :n_keys]
             allowed = allowed & ((asked <= asking) if self.sees_itself else (asked < asking))
         if self.padding is not None:
             allowed = allowed & self.padding[:, None, :n_keys]

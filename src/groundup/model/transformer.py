@@ -312,7 +312,7 @@ class Transformer(nn.Module):
             )
         # Read on the CPU alone: elsewhere it would cost a synchronisation in every step.
         longest = int(mask.prefix.max()) if mask.prefix.device.type == "cpu" else 0
-        if longest > mask.start + n_tokens:
+        if mask.queries is None and longest > mask.start + n_tokens:
             raise InputError(
                 f"a prefix of {longest} tokens is longer than its row of {mask.start + n_tokens}",
                 fix="a prefix counts from the first token of its row; give the row whole",

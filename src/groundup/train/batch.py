@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from groundup.model.masks import Mask
@@ -31,6 +32,8 @@ class Batch:
         order: [B, T], rank in the order of factorisation.
         sentence_labels: [B].
         documents, places: [B, T], where attention stays within documents.
+        columns: [B, t], where in its row each token stands, if these are only some of them: then
+            inputs, targets, token_types and places are [B, t], and what masks are made of [B, T].
     """
 
     inputs: Tensor
@@ -43,11 +46,17 @@ class Batch:
     sentence_labels: Tensor | None = None
     documents: Tensor | None = None
     places: Tensor | None = None
+    columns: Tensor | None = None
 
     @property
     def about(self) -> dict[str, Any]:
         """The arguments of `Transformer.hidden` beside the tokens."""
-        mask = Mask(prefix=self.prefix, padding=self.padding, documents=self.documents)
+        mask = Mask(
+            prefix=self.prefix,
+            padding=self.padding,
+            documents=self.documents,
+            queries=None if self.columns is None else self.columns[0],
+        )
         return {"mask": mask, "token_types": self.token_types, "places": self.places}
 
     def to(self, device: str) -> Batch:
@@ -106,6 +115,36 @@ def from_arrays(arrays: Mapping[str, Any]) -> Batch:
     if bool(tensors["padding"].all()):
         del tensors["padding"]
     return Batch(**tensors)
+
+
+def lengthened(batch: Batch, multiple: int) -> Batch:
+    """``batch`` with rows, of a decoder's inputs too, that ``multiple`` divides.
+
+    What is added is padding without targets: no other token sees it, and no loss counts it.
+    """
+    n_tokens, n_outputs = batch.inputs.shape[1], batch.targets.shape[1]
+    more, more_outputs = -n_tokens % multiple, -n_outputs % multiple
+    if not (more or more_outputs):
+        return batch
+
+    def longer(name: str, n: int, value: int) -> Any:
+        x = getattr(batch, name)
+        return None if x is None else F.pad(x, (0, n), value=value)
+
+    padding = batch.padding
+    if padding is None and more:
+        padding = torch.ones_like(batch.inputs, dtype=torch.bool)
+    return replace(
+        batch,
+        inputs=longer("inputs", more, 0),
+        targets=longer("targets", more_outputs, IGNORED),
+        decoder_inputs=longer("decoder_inputs", more_outputs, 0),
+        padding=None if padding is None else F.pad(padding, (0, more), value=False),
+        token_types=longer("token_types", more, 0),
+        order=longer("order", more, n_tokens),
+        documents=longer("documents", more, -1),
+        places=longer("places", more, 0),
+    )
 
 
 def within_documents(batch: Batch, separator_id: int) -> Batch:

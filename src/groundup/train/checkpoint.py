@@ -27,6 +27,7 @@ from groundup.model.blend import blend_activation
 from groundup.model.transformer import Transformer
 from groundup.model.weights import weights_of
 from groundup.track.run import checkpoint_name
+from groundup.train.asynchronous.local_sgd import replica_file
 from groundup.train.commit import CHECKPOINT_VERSION, begin, commit
 from groundup.train.distributed import ALONE, Ranks
 from groundup.train.optimizers.groups import load_optimizer_tensors
@@ -73,9 +74,14 @@ def load_checkpoint(path: Path, state: RunState, ranks: Ranks = ALONE) -> dict[s
     """
     files = require_readable(path)
     record = read_document(path, "state.json", files)
-    weights = open_shards(path, "model", files)
+    weights, moments = (open_shards(path, group, files) for group in ("model", "optimizer"))
+    own = replica_file(ranks)
+    if own in files:
+        replica = open_shards(path, "replica", {own: files[own]})
+        weights, moments = replica.part("model/"), replica.part("optimizer/")
     fill_weights(path, state.model, weights, ranks)
-    fill_optimizers(state, open_shards(path, "optimizer", files))
+    fill_optimizers(state, moments)
+    fill_outer(state, open_shards(path, "outer", files))
     fill_average(state, open_shards(path, "average", files))
     state.restore(record)
     rng = f"rng-{ranks.rank:05d}.json"
@@ -210,6 +216,12 @@ def empty_like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
         shape=tensor.shape,
         stride=tensor.stride(),
     )
+
+
+def fill_outer(state: RunState, stored: Shards) -> None:
+    """Copy the stored tensors of local SGD's outer step into those of the state."""
+    for name, tensor in (state.outer or {}).items():
+        stored.fill(name, tensor)
 
 
 def fill_average(state: RunState, stored: Shards) -> None:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from groundup.train.config import Settings
-from groundup.train.parallel.pieces import local_tensor, whole_tensor
+from groundup.train.parallel.model import gradient_norms
+from groundup.train.parallel.pieces import local_tensor
 from groundup.train.state import RunState
 
 # AdaGC's: relative threshold, decay of the average, steps of global clipping before.
@@ -49,15 +50,15 @@ def scale_all(state: RunState, largest: float, grad_norm: Tensor) -> None:
 
 def bound_each(state: RunState, *, binding: bool) -> None:
     """Bound each gradient by its tensor's usual norm, and let it into the usual norm."""
-    named = {name: p.grad for name, p in state.model.named_parameters() if p.grad is not None}
-    # One wait for the device: Python numbers, so that a checkpoint's JSON holds them to the bit.
-    norms = whole_tensor(torch.stack([torch.linalg.vector_norm(g) for g in named.values()]))
-    for (name, gradient), norm in zip(named.items(), norms.tolist(), strict=True):
+    own = {name: p.grad for name, p in state.model.named_parameters() if p.grad is not None}
+    # Python numbers, so that a checkpoint's JSON holds them to the bit.
+    for name, norm in gradient_norms(state.model).items():
         if norm == 0:
             continue
         usual = state.clip_norms.setdefault(name, norm)
         bound = RELATIVE * usual
         if binding and norm > bound:
-            local_tensor(gradient).mul_(bound / norm)
+            if name in own:
+                local_tensor(own[name]).mul_(bound / norm)
             norm = bound
         state.clip_norms[name] = DECAY * usual + (1 - DECAY) * norm

@@ -9,26 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
 from groundup.errors import ConfigError, GroundupError
 from groundup.tokens.samples import IGNORED
+from groundup.train.asynchronous.layout import require_fitting
 from groundup.train.batch import Batch
 from groundup.train.config import Settings
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.parallel.layout import LayoutConfig
 
 if TYPE_CHECKING:
-    from torch._C._distributed_c10d import Store
+    from torch._C._distributed_c10d import ProcessGroup, Store
     from torch.distributed.device_mesh import DeviceMesh
 
 Result = TypeVar("Result")
@@ -40,26 +42,64 @@ COLLECTIVE_SECONDS = 60.0
 LOOK_SECONDS = 0.2  # between two looks whether the first rank has finished what it does alone
 
 
+Axis = Literal["dp_replicate", "pp", "dp_shard", "cp", "tp"]
+AXES: tuple[Axis, ...] = get_args(Axis)  # the last changes fastest: neighbours share most
+
+
 @dataclass(frozen=True)
 class Ranks:
     """One process, the one that runs this, among those of the run.
 
     Attributes:
         rank, size: number of this process, and how many there are.
-        dp_replicate, dp_shard: their layout; the product is ``size``.
-        mesh: the same for torch, with these names; None of a process alone.
+        dp_replicate, dp_shard, pp, cp, tp: their layout; the product is ``size``.
+        sp: whether those of tp share the tokens too.
+        mesh: the same for torch: ``dp_replicate``, ``pp``, ``shard`` (dp_shard × cp) and ``tp``;
+            None of a process alone.
+        cp_mesh: whose dimension ``cp`` are the processes that share this one's rows.
     """
 
     rank: int = 0
     size: int = 1
     dp_replicate: int = 1
     dp_shard: int = 1
+    pp: int = 1
+    cp: int = 1
+    tp: int = 1
+    sp: bool = False
     mesh: DeviceMesh | None = field(default=None, compare=False, repr=False)
+    cp_mesh: DeviceMesh | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_first(self) -> bool:
         """Whether this process writes what is written once."""
         return self.rank == 0
+
+    def sizes(self) -> dict[Axis, int]:
+        """The layout."""
+        return {axis: getattr(self, axis) for axis in AXES}
+
+    def at(self, axis: Axis) -> int:
+        """The number of this process along an axis."""
+        behind = AXES[AXES.index(axis) + 1 :]
+        here = self.rank // math.prod(self.sizes()[other] for other in behind)
+        return here % self.sizes()[axis]
+
+    def group(self, axis: Literal["pp", "cp", "tp"]) -> ProcessGroup:
+        """The processes that differ from this one along that axis only."""
+        mesh = self.cp_mesh if axis == "cp" else self.mesh
+        assert mesh is not None, "a process alone has no group"
+        return mesh.get_group(axis)
+
+    @property
+    def n_shares(self) -> int:
+        """Into how many shares the rows of a batch are divided."""
+        return self.dp_replicate * self.dp_shard
+
+    @property
+    def share(self) -> int:
+        """Which of them is this process's."""
+        return self.at("dp_replicate") * self.dp_shard + self.at("dp_shard")
 
 
 ALONE = Ranks()
@@ -106,14 +146,15 @@ def join(settings: Settings) -> Ranks:
             them; more processes than GPUs.
     """
     here = place()
-    replicas, shards = layout_of(LayoutConfig(**settings.layout), here.size)
+    layout = LayoutConfig(**settings.layout)
+    axes = layout_of(layout, here.size)
+    require_fitting(settings, axes)
     if here.size == 1:
         return ALONE
-    require_rows(settings, here.size)
+    require_rows(settings, axes["dp_replicate"] * axes["dp_shard"])
     if settings.device == "cuda":
         bind_gpu(here.local_rank)
     from torch._C._distributed_c10d import PrefixStore
-    from torch.distributed.device_mesh import init_device_mesh
 
     on_gpu = settings.device == "cuda"
     torch.distributed.init_process_group(
@@ -124,15 +165,32 @@ def join(settings: Settings) -> Ranks:
         timeout=timedelta(seconds=FIRST_STEP_SECONDS),
         device_id=torch.device("cuda", here.local_rank) if on_gpu else None,
     )
-    shape = {"dp_replicate": replicas, "dp_shard": shards}
-    if replicas == 1:
-        del shape["dp_replicate"]
-    mesh = init_device_mesh(
-        settings.device, tuple(shape.values()), mesh_dim_names=tuple(shape.keys())
-    )
-    ranks = Ranks(here.rank, here.size, replicas, shards, mesh)
+    ranks = Ranks(
+        here.rank, here.size, axes["dp_replicate"], axes["dp_shard"], axes["pp"], axes["cp"],
+        axes["tp"], layout.sp,
+    )  # fmt: skip
+    ranks = with_meshes(ranks, settings.device)
     limit_waiting(ranks, FIRST_STEP_SECONDS)  # the mesh's groups start with torch's 30 minutes
     return ranks
+
+
+def with_meshes(ranks: Ranks, device: str) -> Ranks:
+    """``ranks`` with torch's meshes."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    shape = {
+        "dp_replicate": ranks.dp_replicate, "pp": ranks.pp, "shard": ranks.dp_shard * ranks.cp,
+        "tp": ranks.tp,
+    }  # fmt: skip
+    shape = {name: size for name, size in shape.items() if size > 1 or name == "shard"}
+    mesh = init_device_mesh(device, tuple(shape.values()), mesh_dim_names=tuple(shape))
+    if ranks.cp == 1:
+        return replace(ranks, mesh=mesh)
+    rows = ranks.size // (ranks.cp * ranks.tp)
+    cp_mesh = init_device_mesh(
+        device, (rows, ranks.cp, ranks.tp), mesh_dim_names=("row", "cp", "column")
+    )
+    return replace(ranks, mesh=mesh, cp_mesh=cp_mesh)
 
 
 def leave(ranks: Ranks) -> None:
@@ -147,28 +205,32 @@ def limit_waiting(ranks: Ranks, seconds: float = COLLECTIVE_SECONDS) -> None:
         return
     from torch.distributed.distributed_c10d import _set_pg_timeout
 
-    for group in (torch.distributed.group.WORLD, *ranks.mesh.get_all_groups()):
+    meshes = [mesh for mesh in (ranks.mesh, ranks.cp_mesh) if mesh is not None]
+    groups = [group for mesh in meshes for group in mesh.get_all_groups()]
+    for group in (torch.distributed.group.WORLD, *groups):
         _set_pg_timeout(timedelta(seconds=seconds), group)
 
 
-def layout_of(layout: LayoutConfig, size: int) -> tuple[int, int]:
-    """Replicas, and the processes over which each is cut.
+def layout_of(layout: LayoutConfig, size: int) -> dict[str, int]:
+    """The size of every axis.
 
     Raises:
         ConfigError: their product is not ``size``.
     """
-    replicas, shards = layout.dp_replicate, layout.dp_shard
-    if shards is None and size % replicas == 0:
-        return replicas, size // replicas
-    if shards is not None and replicas * shards == size:
-        return replicas, shards
-    wanted = f"{replicas} replicas" + ("" if shards is None else f" × {shards} shards")
+    shards = layout.dp_shard or size // layout.least
+    if layout.least * shards == size:
+        return {
+            "dp_replicate": layout.dp_replicate, "pp": layout.pp, "dp_shard": shards,
+            "cp": layout.cp, "tp": layout.tp,
+        }  # fmt: skip
+    sizes = [(axis, getattr(layout, axis) or 1) for axis in AXES]
+    wanted = " × ".join(f"{axis} {n}" for axis, n in sizes if n > 1) or "dp_shard 1"
+    enough = layout.least * (layout.dp_shard or max(1, size // layout.least))
     raise ConfigError(
-        f"the layout has {wanted}, and there {'is' if size == 1 else 'are'} {size} "
-        f"process{'' if size == 1 else 'es'}",
+        f"{wanted} does not come to {size} process{'' if size == 1 else 'es'}",
         where="pretrain.layout",
-        fix=f"start {replicas * (shards or 1)} processes (torchrun --nproc-per-node), "
-        "or set dp_replicate × dp_shard to their number",
+        fix=f"start {enough} processes (torchrun --nproc-per-node), the nearest number of this "
+        "layout, or set the layout so that its product is the number of processes",
     )
 
 
@@ -242,15 +304,15 @@ def barrier(ranks: Ranks) -> None:
 
 
 def rows_of(batch: Batch, ranks: Ranks) -> Batch:
-    """The rank's rows of a step's batch: as many on each.
+    """The rank's rows of a step's batch: as many on each share; those who share it get the same.
 
     Where they do not come out even the last ranks get a row that is there already, without targets.
     """
     if ranks.size == 1:
         return batch
     n_rows = len(batch.inputs)
-    share = -(-n_rows // ranks.size)
-    rows = torch.arange(ranks.rank * share, (ranks.rank + 1) * share)
+    share = -(-n_rows // ranks.n_shares)
+    rows = torch.arange(ranks.share * share, (ranks.share + 1) * share)
     mine = batch.rows(rows.clamp(max=n_rows - 1))
     spare = rows >= n_rows
     if not bool(spare.any()):

@@ -27,6 +27,7 @@ from torch import Tensor
 from groundup.model.transformer import Transformer
 from groundup.tokens.samples import IGNORED
 from groundup.train.batch import Batch, Counts
+from groundup.train.parallel.vocabulary import CutHead, cut_loss
 
 Loss = Callable[[Any, Batch, Counts], Tensor]  # (model, micro-batch, the step's counts) → scalar
 
@@ -100,7 +101,10 @@ def sum_over_chunks(model: Transformer, hidden: Tensor, targets: Tensor, terms: 
 
 def chunk_loss(model: Transformer, hidden: Tensor, targets: Tensor, terms: Terms) -> Tensor:
     """Losses summed over one chunk: [rows, D], [rows] → scalar float32."""
-    return loss_of_logits(model.logits(hidden).float(), targets, terms)
+    logits = model.logits(hidden).float()
+    if isinstance(model.head, CutHead):
+        return cut_loss(logits, targets, model.head.group, terms.z_loss, terms.label_smoothing)
+    return loss_of_logits(logits, targets, terms)
 
 
 def loss_of_logits(logits: Tensor, targets: Tensor, terms: Terms) -> Tensor:

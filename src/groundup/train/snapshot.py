@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from groundup.train.distributed import Ranks
-from groundup.train.parallel.pieces import local_tensor
+from groundup.train.asynchronous.local_sgd import replica_file, replica_tensors
+from groundup.train.distributed import Axis, Ranks
+from groundup.train.parallel.pieces import is_cut, local_tensor
 from groundup.train.shards import header_of
 from groundup.train.state import RunState, rng_state
 
@@ -82,9 +83,12 @@ class HostMemory:
         images = {}
         if writes_tensors(ranks):
             images = {
-                f"{group}-{ranks.rank:05d}.safetensors": self._image(group, tensors)
+                f"{group}-{ranks.rank:05d}.safetensors": self._image(group, tensors, ranks)
                 for group, tensors in groups.items()
             }
+        elif state.outer is not None:  # a replica with steps of its own
+            own = self._image("replica", replica_tensors(state), ranks)
+            images = {replica_file(ranks): own}
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         documents = {f"rng-{ranks.rank:05d}.json": json.dumps(rng_state()).encode()}
@@ -98,12 +102,13 @@ class HostMemory:
             images=images,
             documents=documents,
             n_bytes=sum(t.numel() * t.itemsize for group in groups.values() for t in group.values())
+            * (1 if state.outer is None else ranks.size)
             + sum(map(len, documents.values())),
         )
 
-    def _image(self, group: str, tensors: Mapping[str, Tensor]) -> Image:
+    def _image(self, group: str, tensors: Mapping[str, Tensor], ranks: Ranks) -> Image:
         """The group's image with the values of now; new memory only for another layout."""
-        held = held_here(tensors)
+        held = held_here(tensors, ranks)
         header, places = header_of(held)
         image = self._images.get(group)
         if image is None or image.header != header:
@@ -119,10 +124,25 @@ def writes_tensors(ranks: Ranks) -> bool:
     return ranks.rank < ranks.size // ranks.dp_replicate
 
 
-def held_here(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those of which this process has a piece: of seven rows over four ranks the last has none."""
+def held_here(tensors: Mapping[str, Tensor], ranks: Ranks) -> dict[str, Tensor]:
+    """Those of which this process writes a piece.
+
+    Of seven rows over four ranks the last has none; what several hold alike the first of them
+    writes.
+    """
     return {
         name: tensor
         for name, tensor in tensors.items()
-        if local_tensor(tensor).numel() or not tensor.numel()
+        if is_first_holder(tensor, ranks) and (local_tensor(tensor).numel() or not tensor.numel())
     }
+
+
+def is_first_holder(tensor: Tensor, ranks: Ranks) -> bool:
+    """Whether no process of the same replica and stage with a lower number has the same piece."""
+    names: tuple[str, ...] = ()
+    if is_cut(tensor):
+        names = tensor.device_mesh.mesh_dim_names or ()
+    shared_by: tuple[Axis, ...] = () if "tp" in names else ("tp",)
+    if "shard" not in names:
+        shared_by = (*shared_by, "dp_shard", "cp")
+    return all(ranks.at(axis) == 0 for axis in shared_by)

@@ -11,12 +11,15 @@ from groundup.errors import ConfigError
 from groundup.model.dropout import NO_DROPOUT, Dropout
 from groundup.model.init import init_weights
 from groundup.model.transformer import Transformer
+from groundup.train.asynchronous.local_sgd import is_local, start_outer
 from groundup.train.config import Settings
 from groundup.train.distributed import ALONE, Ranks
 from groundup.train.initial import begin_with
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.optimizers.groups import build_optimizers
 from groundup.train.parallel.model import parallelise
+from groundup.train.parallel.offload import require_offload_possible
+from groundup.train.parallel.recompute import recompute_blocks
 from groundup.train.replaced_token import ReplacedTokenPair
 from groundup.train.state import RunState, seed_everything
 
@@ -28,7 +31,7 @@ def new_state(config: ModelConfig, settings: Settings, ranks: Ranks = ALONE) -> 
     those of one process; behind that the random draws of each rank are its own.
 
     Raises:
-        ConfigError: an attention that this device cannot train with.
+        ConfigError: an attention that this device cannot train with, or nothing to offload on it.
     """
     if settings.attention in ("flex", "varlen") and settings.device == "cpu":
         raise ConfigError(
@@ -36,15 +39,20 @@ def new_state(config: ModelConfig, settings: Settings, ranks: Ranks = ALONE) -> 
             where="pretrain.attention",
             fix="leave it at auto",
         )
+    require_offload_possible(settings)
     seed_everything(settings.seed)
     model = untrained(config, settings)
-    if ranks.size == 1:
+    if is_local(settings) or (ranks.size == 1 and not settings.offload_optimizer):
         model.to(settings.device)
     else:
-        parallelise(model, ranks)
+        parallelise(model, ranks, settings)
+    recompute_blocks(model, settings.recompute)
     if not ranks.is_first:
-        seed_everything(settings.seed, ranks.rank)
-    return RunState(model, build_optimizers(model, settings))
+        seed_everything(settings.seed, ranks.rank // ranks.tp)  # those of tp drop the same
+    state = RunState(model, build_optimizers(model, settings))
+    if is_local(settings):
+        start_outer(state, settings)
+    return state
 
 
 def untrained(config: ModelConfig, settings: Settings) -> Transformer | ReplacedTokenPair:

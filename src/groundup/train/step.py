@@ -10,14 +10,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from groundup.train.asynchronous.local_sgd import told_by_replicas
 from groundup.train.average import update_average
 from groundup.train.batch import Batch, Counts, counts_of
+from groundup.train.breakdown import NOBODY, Timer
 from groundup.train.clipping import clip_gradients
 from groundup.train.config import Settings
 from groundup.train.distributed import ALONE, Ranks, summed
 from groundup.train.objectives import Loss, next_token_loss
 from groundup.train.optimizers.groups import set_learning_rate
-from groundup.train.parallel.model import forward_pass, gradient_norm
+from groundup.train.parallel.model import (
+    exchange_gradients,
+    forward_pass,
+    gradient_norm,
+    pipeline_of,
+)
+from groundup.train.parallel.partial import sum_partial
+from groundup.train.parallel.pipeline import pipelined
 from groundup.train.penalties import add_penalties
 from groundup.train.precision import autocast
 from groundup.train.schedules import learning_rate_ratio
@@ -31,15 +40,18 @@ class Gradients(NamedTuple):
         loss: scalar float32 on the device, mean over the targets of the whole step, nats.
         norm: scalar float32 on the device, global L2 norm before clipping.
         told: what the ranks told each other, summed.
+        own_norm: of local SGD, the norm of this replica's gradients, where ``norm`` is of all.
     """
 
     loss: Tensor
     norm: Tensor
     told: tuple[float, ...] = ()
+    own_norm: Tensor | None = None
 
     def numbers(self) -> tuple[float, float]:
         """Loss and norm; waits for the device once."""
-        loss, norm = torch.stack([self.loss, self.norm]).tolist()
+        # With offloading the gradients, and so their norm, are not where the loss is.
+        loss, norm = torch.stack([self.loss, self.norm.to(self.loss.device)]).tolist()
         return loss, norm
 
 
@@ -52,6 +64,7 @@ def gradients(
     ranks: Ranks = ALONE,
     *,
     tell: tuple[float, ...] = (),
+    timer: Timer = NOBODY,
 ) -> Gradients:
     """Forward and backward over the micro-batches of this rank's rows.
 
@@ -60,26 +73,48 @@ def gradients(
         counts: of the whole step, over all ranks: what sums are divided by.
         loss_of: what a micro-batch adds to the step's mean loss.
         tell: what this rank has to say beside; every rank gets the sums.
+        timer: is told what begins.
     """
-    loss = torch.zeros((), device=settings.device)
-    for micro_batch in batch.split(settings.micro_batch_size):
-        with autocast(settings.device, settings.precision):
-            micro_loss = forward_pass(loss_of, state.model, micro_batch, counts)
-        micro_loss.backward()
-        loss += micro_loss.detach()
+    loss = accumulated(state, settings, batch, counts, loss_of, timer)
+    timer.at("optimizer")
+    sum_partial(state.model, ranks)
     add_penalties(state, settings)
-    norm = gradient_norm(state.model.parameters())
+    norm = gradient_norm(state.model)
+    if state.outer is not None:
+        return Gradients(*told_by_replicas(loss, norm, tell, ranks), own_norm=norm)
     if ranks.size == 1:
         return Gradients(loss, norm, tell)
-    told = summed(torch.cat([loss[None], loss.new_tensor(tell)]), ranks)
+    told = summed(torch.cat([loss[None] / ranks.tp, loss.new_tensor(tell)]), ranks)
     return Gradients(told[0], norm, tuple(told[1:].tolist()))
+
+
+def accumulated(
+    state: RunState, settings: Settings, batch: Batch, counts: Counts, loss_of: Loss, timer: Timer
+) -> Tensor:
+    """Forward and backward, micro-batch by micro-batch; what this rank's rows add to the loss."""
+    pipeline = pipeline_of(state.model)
+    if pipeline is not None:
+        timer.at("forward")  # and backward, which take turns
+        return pipelined(state.model, pipeline, settings, batch, counts, loss_of)
+    loss = torch.zeros((), device=settings.device)
+    micro_batches = list(batch.split(settings.micro_batch_size))
+    at_once = settings.layout.get("zero") == 1  # gradients whole until the last micro-batch
+    for number, micro_batch in enumerate(micro_batches, 1):
+        exchange_gradients(state.model, not at_once or number == len(micro_batches))
+        timer.at("forward")
+        with autocast(settings.device, settings.precision):
+            micro_loss = forward_pass(loss_of, state.model, micro_batch, counts)
+        timer.at("backward")
+        micro_loss.backward()
+        loss += micro_loss.detach()
+    return loss
 
 
 def apply_gradients(
     state: RunState, settings: Settings, found: Gradients, factor: float = 1.0
 ) -> None:
     """Clip, set the learning rate (times ``factor``), update, and count the step."""
-    clip_gradients(state, settings, found.norm)
+    clip_gradients(state, settings, found.norm if found.own_norm is None else found.own_norm)
     ratio = learning_rate_ratio(settings, state.step)
     set_learning_rate(state.optimizers, ratio * factor)
     for optimizer in state.optimizers:

@@ -13,6 +13,7 @@ from groundup.train.distributed import join, leave, rows_of
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.objective import stand_in
 from groundup.train.optimizers.groups import roles
+from groundup.train.parallel.context import tokens_of
 from groundup.train.parallel.model import whole_model
 from groundup.train.start import new_state
 from groundup.train.state import rng_state
@@ -56,7 +57,7 @@ def walk(each, layout):
     found = {"rank": ranks.rank, "losses": [], "norms": [], "roles": names_of_roles(state.model)}
     for _ in range(STEPS):
         whole = objective.batch_at(Tokens(), 1, state.cursor, settings.batch_size, CONTEXT)
-        mine = rows_of(whole, ranks)
+        mine = tokens_of(rows_of(whole, ranks), state.model.config, ranks)
         gave = gradients(state, settings, mine, counts_of(whole), objective.loss, ranks)
         apply_gradients(state, settings, gave)
         found["losses"].append(gave.loss.item())
@@ -102,6 +103,8 @@ CASES = {
     "t5": case("t5", "span_corruption", objective={"n_sentinels": 20}),
     "micro-batches": case("llama", batch_size=8, micro_batch_size=2),
     "five rows": case("llama", batch_size=5, micro_batch_size=5, optimizer="adamw"),
+    "sgd": case("llama", optimizer="sgd", learning_rate=0.1, nesterov=True, ema_decay=0.9, l1=1e-4),
+    "adafactor": case("llama", optimizer="adafactor", learning_rate=0.05, clip="adaptive"),
     "bf16": case("llama", precision="bf16"),
     "gpt2": case("gpt2"),
     "gpt-j": case("gpt-j"),
@@ -113,16 +116,35 @@ CASES = {
     "bart": case("bart", "denoising"),
     "ul2": case("ul2", "ul2", objective={"n_sentinels": 20}),
     "opt": case("opt"),
+    "olmo2": case("olmo2"),  # norms of queries and keys over all heads
+    "palm": case("palm", model={"n_kv_heads": 1}),  # one head of keys for all
+    "bloom": case("bloom"),
+    "qwen3": case("qwen3", model={"n_kv_heads": 2}),
+    "roberta": case("roberta", "masked", optimizer="adamw"),
+    "penalties": case("gpt2", l1=1e-3, l2=0.1, ema_decay=0.9),
 }
 LAYOUTS = {
     "2 shards": (2, {}),
     "2 replicas": (2, {"dp_replicate": 2}),
     "4 shards": (4, {"dp_shard": 4}),
     "2 replicas of 2 shards": (4, {"dp_replicate": 2, "dp_shard": 2}),
+    "zero 1": (2, {"zero": 1}),
+    "zero 2": (2, {"zero": 2}),
+    "tp": (2, {"tp": 2}),
+    "tp and sp": (2, {"tp": 2, "sp": True}),
+    "cp": (2, {"cp": 2}),
+    "tp, sp and 2 shards": (4, {"tp": 2, "sp": True, "dp_shard": 2}),
+    "tp and cp": (4, {"tp": 2, "cp": 2}),
 }
 
 FAST = {
     "2 shards": ["nanochat, muon", "llama", "bert", "t5", "micro-batches", "five rows"],
     "2 replicas": ["llama, tied"],
     "2 replicas of 2 shards": ["nanochat, adamw"],
+    "zero 1": ["micro-batches"],
+    "zero 2": ["micro-batches"],
+    "tp": ["olmo2", "palm", "penalties"],
+    "tp and sp": ["llama, tied", "bert", "t5", "mixtral"],
+    "cp": ["nanochat, muon", "bloom", "roberta"],
+    "tp, sp and 2 shards": ["nanochat, muon", "qwen3"],
 }

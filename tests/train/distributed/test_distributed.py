@@ -1,5 +1,6 @@
 """How processes find one another, and what they are refused."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -76,32 +77,38 @@ def test_each_rank_drops_other_features_and_the_first_those_of_one_process(met):
     assert second != pytest.approx(first, rel=1e-3)
 
 
+ONE = {"dp_replicate": 1, "pp": 1, "dp_shard": 1, "cp": 1, "tp": 1}
+
+
 @pytest.mark.parametrize(
     ("layout", "size", "expected"),
     [
-        ({}, 1, (1, 1)),
-        ({}, 8, (1, 8)),
-        ({"dp_replicate": 2}, 8, (2, 4)),
-        ({"dp_replicate": 8}, 8, (8, 1)),
-        ({"dp_replicate": 2, "dp_shard": 4}, 8, (2, 4)),
+        ({}, 1, {}),
+        ({}, 8, {"dp_shard": 8}),
+        ({"dp_replicate": 2}, 8, {"dp_replicate": 2, "dp_shard": 4}),
+        ({"dp_replicate": 8}, 8, {"dp_replicate": 8}),
+        ({"dp_replicate": 2, "dp_shard": 4}, 8, {"dp_replicate": 2, "dp_shard": 4}),
+        ({"tp": 2, "sp": True, "pp": 2}, 8, {"tp": 2, "pp": 2, "dp_shard": 2}),
+        ({"cp": 4}, 8, {"cp": 4, "dp_shard": 2}),
     ],
 )
 def test_a_layout_fills_the_world(layout, size, expected):
-    assert layout_of(LayoutConfig(**layout), size) == expected
+    assert layout_of(LayoutConfig(**layout), size) == {**ONE, **expected}
 
 
 @pytest.mark.parametrize(
     ("layout", "size", "says", "fix"),
     [
-        ({"dp_replicate": 2}, 1, "2 replicas, and there is 1 process", "start 2 processes"),
-        ({"dp_replicate": 3}, 4, "3 replicas, and there are 4 processes", "start 3 processes"),
+        ({"dp_replicate": 2}, 1, "dp_replicate 2 does not come to 1 process", "start 2 processes"),
+        ({"dp_replicate": 3}, 4, "dp_replicate 3 does not come to 4", "start 3 processes"),
         (
             {"dp_replicate": 2, "dp_shard": 4},
             4,
-            "2 replicas × 4 shards, and there are 4 processes",
+            "dp_replicate 2 × dp_shard 4 does not come to 4 processes",
             "start 8 processes",
         ),
-        ({"dp_shard": 2}, 4, "1 replicas × 2 shards", "start 2 processes"),
+        ({"dp_shard": 2}, 4, "dp_shard 2 does not come to 4", "start 2 processes"),
+        ({"tp": 3}, 7, "tp 3 does not come to 7 processes", "start 6 processes"),
     ],
 )
 def test_a_layout_that_does_not_fill_the_world_is_refused(layout, size, says, fix):
@@ -109,6 +116,14 @@ def test_a_layout_that_does_not_fill_the_world_is_refused(layout, size, says, fi
         layout_of(LayoutConfig(**layout), size)
     assert caught.value.where == "pretrain.layout"
     assert fix in caught.value.fix
+
+
+def test_every_rank_has_a_place_of_its_own_on_the_axes():
+    layout = {"dp_replicate": 2, "pp": 2, "dp_shard": 3, "cp": 2, "tp": 2}
+    ranks = [Ranks(rank, 48, **layout) for rank in range(48)]
+    places = [tuple(one.at(axis) for axis in layout) for one in ranks]
+    assert places == list(itertools.product(*(range(n) for n in layout.values())))
+    assert sorted({one.share for one in ranks}) == list(range(ranks[0].n_shares)) == list(range(6))
 
 
 def test_more_processes_than_rows_are_refused(started):
@@ -145,7 +160,7 @@ def test_more_processes_than_gpus_are_refused(started, monkeypatch):
 def test_every_row_with_targets_is_in_one_rank(n_rows, size):
     inputs = torch.arange(n_rows)[:, None].expand(n_rows, 3)
     whole = Batch(inputs, inputs + 1)
-    shares = [rows_of(whole, Ranks(rank, size)) for rank in range(size)]
+    shares = [rows_of(whole, Ranks(rank, size, 1, size)) for rank in range(size)]
     assert len({share.inputs.shape for share in shares}) == 1
     learnt = [
         row.item()

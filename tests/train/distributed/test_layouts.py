@@ -16,7 +16,15 @@ SLOW = {
     "2 replicas": ["nanochat, muon", "bert", "t5", "electra"],
     "4 shards": ["nanochat, muon", "llama", "llama, tied", "albert, pairs", "t5", "five rows"],
     "2 replicas of 2 shards": ["nanochat, muon", "llama, tied", "bert", "t5", "electra"],
-}
+    "zero 1": ["nanochat, muon", "t5"],
+    "tp": ["nanochat, muon", "nanochat, adamw", "gpt-j", "gpt-neox", "opt", "bart", "t5", "bloom"],
+    "tp and sp": [
+        "nanochat, muon", "olmo2", "palm", "penalties", "gpt-j", "bart", "ul2", "albert, pairs",
+        "opt", "five rows", "micro-batches",
+    ],
+    "cp": ["olmo2", "palm", "llama", "gpt-j", "penalties", "bert", "micro-batches", "opt"],
+    "tp and cp": ["nanochat, muon", "olmo2", "bloom", "roberta"],
+}  # fmt: skip
 
 
 def pairs(chosen):

@@ -4,7 +4,7 @@ Every replica applies the same summed gradients to the same weights, so all stay
 for ever; one flipped bit stays visible for ever too. Each rank hashes its own pieces (XXH3, 128
 bits). What travels is 16 bytes a rank; only where they differ, 16 bytes a tensor.
 
-    S dp_shard   rank r holds shard r % S of replica r // S   (``init_device_mesh`` of torch)
+    S processes of a replica   rank r holds piece r % S of replica r // S   (`distributed.AXES`)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from xxhash import xxh3_128_digest
 from groundup.train.distributed import Ranks
 from groundup.train.integrity.checksums import byte_view, watched
 from groundup.train.integrity.finding import Finding, Kind
-from groundup.train.integrity.shared import gathered, host_names
+from groundup.train.integrity.shared import gathered, host_names, share
 from groundup.train.state import RunState
 
 HASH_BYTES = 16
@@ -45,24 +45,31 @@ def compare(state: RunState, ranks: Ranks) -> list[Finding]:
     summary = gathered(as_rows([xxh3_128_digest(b"".join(hashes))], device), ranks)[:, 0]
     if all(len(set(votes.values())) == 1 for votes in by_shard(summary, ranks)):
         return []
+    counts = gathered(torch.tensor([len(hashes)], device=device), ranks)
+    hashes += [bytes(HASH_BYTES)] * (int(counts.max()) - len(hashes))  # stages have other tensors
     table = gathered(as_rows(hashes, device), ranks)
     hosts = host_names(ranks, device)
+    own = ranks.rank % (ranks.size // ranks.dp_replicate)
     findings = []
     for place, (kind, name) in enumerate(pieces):
-        for votes in by_shard(table[:, place], ranks):
+        columns = by_shard(table[:, place], ranks)
+        for votes in columns if ranks.pp == 1 else [columns[own]]:
             findings += [
                 Finding("replicas", kind, name, odd, tuple(hosts[rank] for rank in odd))
                 for odd in outvoted(votes)
             ]
-    return findings
+    if ranks.pp == 1:
+        return findings  # the same on all
+    return share(findings if own == ranks.rank else [], ranks, device)
 
 
 def by_shard(hashes: Tensor, ranks: Ranks) -> list[dict[int, bytes]]:
-    """For each shard the hash of each rank that holds it; ``hashes``: [size, 16] uint8."""
+    """For each piece the hash of each rank that holds it; ``hashes``: [size, 16] uint8."""
     rows = [bytes(row) for row in hashes.tolist()]
+    n_pieces = ranks.size // ranks.dp_replicate
     return [
-        {rank: rows[rank] for rank in range(shard, ranks.size, ranks.dp_shard)}
-        for shard in range(ranks.dp_shard)
+        {rank: rows[rank] for rank in range(piece, ranks.size, n_pieces)}
+        for piece in range(n_pieces)
     ]
 
 

@@ -14,17 +14,28 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from groundup.errors import ConfigError
+from groundup.model.transformer import Transformer
+from groundup.train.config import Settings
 from groundup.train.distributed import Ranks
-from groundup.train.parallel.pieces import is_cut, local_tensor, whole_tensor
+from groundup.train.noise.config import ObjectiveConfig
+from groundup.train.parallel.context import share_rows
+from groundup.train.parallel.everywhere import whole_tensors
+from groundup.train.parallel.layout import LayoutConfig
+from groundup.train.parallel.offload import mesh_of_one, offload_policy
+from groundup.train.parallel.partial import marked
+from groundup.train.parallel.pieces import is_cut, local_tensor
+from groundup.train.parallel.pipeline import Pipeline
+from groundup.train.parallel.possible import require_possible
+from groundup.train.parallel.stages import cut_layers, stages_of
+from groundup.train.parallel.tensor import divide
 
 
 @dataclass(frozen=True)
@@ -34,10 +45,16 @@ class Cut:
     Attributes:
         root: FSDP's root, which calls a function with the model.
         blueprint: the model as it was, with weights on torch's meta device.
+        ranks: who divides it.
+        pipeline: where its layers are divided too.
+        device: where it computes; with offloading its weights lie elsewhere.
     """
 
-    root: Any  # nn.Module and FSDPModule
+    root: Any  # nn.Module, and FSDPModule where batches or rows are shared
     blueprint: nn.Module
+    ranks: Ranks
+    pipeline: Pipeline | None = None
+    device: str = "cpu"
 
 
 class _Root(nn.Module):
@@ -49,40 +66,63 @@ class _Root(nn.Module):
         return work(self.model, *arguments)
 
 
-def parallelise(model: nn.Module, ranks: Ranks) -> None:
-    """Cut ``model``, in place, and move it to the ranks' device; before its optimizers are built.
+def parallelise(model: nn.Module, ranks: Ranks, settings: Settings) -> None:
+    """Divide ``model``, in place, and move it to the ranks' device; before its optimizers are made.
 
     Every rank brings the same weights, whole, on the CPU: so they are those of one process. A GPU
     gets them block by block and never holds more than its pieces and one block.
 
     Raises:
-        ConfigError: a model whose numbers would depend on how a batch is divided.
+        ConfigError: a model that this layout cannot divide, or whose numbers would depend on how a
+            batch is divided.
     """
-    if ranks.size == 1:
+    if ranks.size == 1 and not settings.offload_optimizer:
         return
-    if any(isinstance(module, nn.BatchNorm1d) for module in model.modules()):
-        raise ConfigError(
-            "a batch norm averages over the rows of one process, not over the batch",
-            where="model.norm",
-            fix="train in one process, or choose a family with another norm",
-        )
-    from torch.distributed.fsdp import FSDPModule, fully_shard
-
-    # Linear gives a view; nothing writes to the keys and values that two units of `units` give.
-    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)
+    layout = LayoutConfig(**settings.layout)
+    require_possible(model, settings, ranks)
     blueprint = with_weights(
         model, {name: p.detach().to("meta") for name, p in model.named_parameters()}
     )
-    root = _Root(model)
-    for unit in units(model):
-        fully_shard(unit, mesh=ranks.mesh)
-    fully_shard(root, mesh=ranks.mesh)
-    for module in root.modules():
-        if isinstance(module, FSDPModule):
-            module.set_gradient_divide_factor(1.0)
-            module.set_force_sum_reduction_for_comms(True)  # gloo can do nothing else
+    stages = None
+    if ranks.pp > 1:
+        whole = cast(Transformer, model)
+        stages = stages_of(whole.config, layout)
+        cut_layers(whole, stages, ranks)
+    if ranks.cp > 1:
+        share_rows(cast(Transformer, model), ranks)
+    if ranks.tp > 1:
+        divide(
+            cast(Transformer, model),
+            ranks,
+            sequence=layout.sp,
+            vocabulary=ObjectiveConfig(**settings.objective).teacher is None,
+        )
+    root: nn.Module = _Root(model)
+    if ranks.n_shares * ranks.cp > 1 or settings.offload_optimizer:
+        shard(model, root, ranks, settings)
+    else:
+        root.to(settings.device)
     holder: Any = model
-    holder.cut = Cut(root, blueprint)  # no module, so no weight gets a second name
+    pipeline = None if stages is None else Pipeline(stages, ranks, root)
+    # No module, so no weight gets a second name.
+    holder.cut = Cut(root, blueprint, ranks, pipeline, settings.device)
+
+
+def shard(model: nn.Module, root: nn.Module, ranks: Ranks, settings: Settings) -> None:
+    """FSDP2 over the processes that share the rows of a batch, or each row."""
+    from torch.distributed.fsdp import fully_shard
+
+    # Linear gives a view; nothing writes to the keys and values that two units of `units` give.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)
+    whole = ranks.mesh or mesh_of_one(settings.device)
+    mesh = whole["dp_replicate", "shard"] if ranks.dp_replicate > 1 else whole["shard"]
+    reshard, offload = LayoutConfig(**settings.layout).zero == 3, offload_policy(settings)
+    for unit in units(model):
+        fully_shard(unit, mesh=mesh, reshard_after_forward=reshard, offload_policy=offload)
+    fully_shard(root, mesh=mesh, offload_policy=offload)
+    for module in sharded(root):
+        module.set_gradient_divide_factor(1.0)
+        module.set_force_sum_reduction_for_comms(True)  # gloo can do nothing else
 
 
 def units(model: nn.Module) -> Iterator[nn.Module]:
@@ -112,8 +152,27 @@ def forward_pass(work: Callable[..., Any], model: nn.Module, *arguments: Any) ->
         return work(model, *arguments)
     result = cut.root(work, *arguments)
     if not torch.is_grad_enabled():
-        cut.root.reshard()  # otherwise the backward pass does it
+        for module in sharded(cut.root):
+            module.reshard()  # otherwise the backward pass does it
     return result
+
+
+def sharded(root: nn.Module) -> list[Any]:
+    """The modules whose weights FSDP puts together, the root first."""
+    return [module for module in root.modules() if hasattr(module, "reshard")]
+
+
+def exchange_gradients(model: nn.Module, now: bool) -> None:
+    """Whether the next backward pass sums the gradients over the ranks, or keeps them (ZeRO-1)."""
+    cut: Cut | None = getattr(model, "cut", None)
+    for module in sharded(cut.root) if cut is not None else ():
+        module.set_requires_gradient_sync(now, recurse=False)
+
+
+def pipeline_of(model: nn.Module) -> Pipeline | None:
+    """How its micro-batches pass through stages; None: it is not cut into stages."""
+    cut: Cut | None = getattr(model, "cut", None)
+    return None if cut is None else cut.pipeline
 
 
 @contextmanager
@@ -127,7 +186,9 @@ def whole_model(model: nn.Module) -> Iterator[nn.Module]:
     if cut is None:
         yield model
         return
-    weights = {name: whole_tensor(p.detach()) for name, p in model.named_parameters()}
+    with torch.no_grad():
+        named = whole_tensors(model, dict(model.named_parameters()))
+        weights = {name: tensor.to(cut.device) for name, tensor in named}
     yield with_weights(cut.blueprint, weights, model).train(model.training)
 
 
@@ -150,17 +211,56 @@ def with_weights(
 
 
 @torch.no_grad()
-def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
+def gradient_norm(model: nn.Module) -> Tensor:
     """L2 norm of all gradients as one vector, float32 scalar: the same bits on all ranks."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm([local_tensor(gradient) for gradient in gradients])
-    cut = next((gradient for gradient in gradients if is_cut(gradient)), None)
+    cut: Cut | None = getattr(model, "cut", None)
     if cut is None:
-        return norm
-    # Each replica holds all pieces; in float64, so that dividing by their number costs no digit.
-    n_copies = 1
-    for dimension, placement in enumerate(cut.placements):
-        n_copies *= cut.device_mesh.size(dimension) if placement.is_replicate() else 1
-    square = norm.double().square() / n_copies
-    torch.distributed.all_reduce(square)
-    return square.sqrt().float()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        return torch.nn.utils.get_total_norm(gradients)
+    by_copies: dict[int, list[Tensor]] = {}
+    marks = marked(model)
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None and (name not in marks or marks[name].counts):
+            n = n_copies(parameter.grad, cut.ranks)
+            by_copies.setdefault(n, []).append(local_tensor(parameter.grad))
+    # In float64, so that dividing by the number of copies costs no digit.
+    squares = [
+        torch.nn.utils.get_total_norm(pieces).double().square() / n
+        for n, pieces in by_copies.items()
+    ]
+    device = next(model.parameters()).device
+    total = sum(squares, torch.zeros((), dtype=torch.float64, device=device))
+    torch.distributed.all_reduce(total)
+    return total.sqrt().float()
+
+
+@torch.no_grad()
+def gradient_norms(model: nn.Module) -> dict[str, float]:
+    """L2 norm of the gradient of every parameter that has one, other stages' too, by name.
+
+    The device is waited for once; all ranks get the same numbers.
+    """
+    cut: Cut | None = getattr(model, "cut", None)
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    if cut is None:
+        norms = torch.stack([torch.linalg.vector_norm(g) for g in gradients.values()])
+        return dict(zip(gradients, norms.tolist(), strict=True))
+    names = [name for name, _ in cut.blueprint.named_parameters()]
+    device, marks = next(model.parameters()).device, marked(model)
+    squares = torch.zeros(len(names), dtype=torch.float64, device=device)
+    for place, name in enumerate(names):
+        gradient = gradients.get(name)
+        if gradient is not None and (name not in marks or marks[name].counts):
+            norm = torch.linalg.vector_norm(local_tensor(gradient))
+            squares[place] = norm.double().square() / n_copies(gradient, cut.ranks)
+    torch.distributed.all_reduce(squares)
+    return dict(zip(names, squares.sqrt().float().tolist(), strict=True))
+
+
+def n_copies(tensor: Tensor, ranks: Ranks) -> int:
+    """How many processes of a stage hold each piece of it."""
+    n_pieces = 1
+    if is_cut(tensor):
+        for dimension, placement in enumerate(tensor.placements):
+            n_pieces *= 1 if placement.is_replicate() else tensor.device_mesh.size(dimension)
+    return ranks.size // ranks.pp // n_pieces
