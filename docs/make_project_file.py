@@ -69,9 +69,19 @@ def page() -> str:
     sections = [
         part
         for name, entry in made["properties"].items()
-        for part in _section(name, definitions[_name(entry["$ref"])], definitions)
+        for part in (
+            _section(name, definitions[_name(entry["$ref"])], definitions)
+            if "$ref" in entry
+            else _single(name, entry)
+        )
     ]
     return "\n".join([HEAD, *sections])
+
+
+def _single(name: str, rule: dict[str, Any]) -> Iterator[str]:
+    """A key that is no section."""
+    told = [f"Default `{rule['default']}`; accepts {accepts(rule)}.", _line(rule["description"])]
+    yield "\n".join([f"## {name}", "", *told, ""])
 
 
 def _section(name: str, model: dict[str, Any], definitions: dict[str, Any]) -> Iterator[str]:

@@ -37,10 +37,13 @@ FLOORS = (
     {"align"},
     {
         "project",
+        "recipes",
         "stages",
         "stages_work",
         "stages_named",
         "stages_identity",
+        "stages_layout",
+        "stages_emit",
         "stages_by_hand",
         "stages_data",
         "stages_plan",
@@ -48,6 +51,9 @@ FLOORS = (
         "stages_results",
         "stages_training",
         "stages_measure",
+        "stages_worker",
+        "stages_found",
+        "stages_find",
         "search",
         "report",
         "serve",
@@ -61,6 +67,7 @@ FLOORS = (
 NEIGHBOURS = {
     ("track", "artifacts"),  # a run's record is sealed like a manifest
     ("charts", "tables"),  # numbers are written one way
+    ("project", "recipes"),
     ("stages", "project"),
     ("stages", "stages_work"),  # the graph names every stage
     ("stages", "stages_data"),
@@ -83,7 +90,14 @@ NEIGHBOURS = {
     ("stages_data", "find"),
     ("stages_plan", "stages_named"),
     ("stages_plan", "stages_work"),
+    ("stages_layout", "stages_identity"),
+    ("stages_emit", "project"),  # `launch --emit`, beside the graph
+    ("stages_emit", "stages"),
+    ("stages_emit", "stages_named"),
+    ("stages_emit", "stages_work"),
+    ("stages_layout", "stages_work"),
     ("stages_pretrain", "stages_identity"),
+    ("stages_pretrain", "stages_layout"),
     ("stages_pretrain", "stages_work"),
     ("stages_pretrain", "stages_training"),  # its half that needs torch
     ("stages_results", "stages_work"),
@@ -91,6 +105,23 @@ NEIGHBOURS = {
     ("stages_results", "report"),  # the last stage writes it
     ("stages_training", "project"),
     ("stages_training", "stages_identity"),
+    ("stages_found", "stages_named"),
+    ("stages_found", "stages_work"),
+    ("stages_plan", "stages_found"),
+    ("stages_identity", "stages_found"),
+    ("stages_find", "project"),  # `groundup find`, beside the graph
+    ("stages_find", "stages"),
+    ("stages_find", "stages_found"),
+    ("stages_find", "stages_named"),
+    ("stages_find", "stages_training"),
+    ("stages_find", "stages_work"),
+    ("stages_find", "find"),
+    ("stages_worker", "project"),  # `groundup worker`
+    ("stages_worker", "find"),
+    ("stages_worker", "stages_identity"),
+    ("stages_worker", "stages_named"),
+    ("stages_worker", "stages_training"),
+    ("stages_worker", "stages_work"),
     ("stages_measure", "project"),  # `plan --measure`, after the graph
     ("stages_measure", "stages"),
     ("stages_measure", "stages_plan"),

@@ -69,7 +69,8 @@ def test_quantities_are_read_as_people_write_them(tmp_path: Path) -> None:
          "1: pretrain.steps: '5parsecs' has the unknown unit 'parsecs'; known are k, M, B, G, T"),
         ("pretrain: {steps: [1]}", "1: pretrain.steps: [1] is not a number"),
         ("pretrain: {optimizer: adamv}",
-         "1: pretrain.optimizer: 'adamv' is not one of 'muon' or 'adamw'; did you mean 'adamw'?"),
+         "1: pretrain.optimizer: 'adamv' is not one of 'muon', 'adamw', 'sgd' or 'adafactor'; "
+         "did you mean 'adamw'?"),
         ("project: {seed: -1}", "1: project.seed: must be at least 0, is -1"),
         ("project: {seed: 1.5}", "1: project.seed: 1.5 is not a whole number"),
         ("project: {seed: yes}", "1: project.seed: 'yes' is not a number"),

@@ -26,6 +26,7 @@ from groundup.evaluate.config import EvaluateConfig
 from groundup.findings import check, shown
 from groundup.model.config import ModelSection
 from groundup.plan.config import PlanConfig
+from groundup.recipes import RECIPES, Recipe, lay_under
 from groundup.section import Section
 from groundup.tokenizer.config import TokenizerConfig
 from groundup.tokens.config import TokensConfig
@@ -89,6 +90,9 @@ class ProjectFile(Section):
     tokenizer: TokenizerConfig = TokenizerConfig()
     tokens: TokensConfig = TokensConfig()
     plan: PlanConfig = PlanConfig()
+    recipe: Recipe = "custom"
+    """Sets keys of `model` and `pretrain` that are left out. fast: learns most from few tokens
+    (docs/recipe.md); gpt2: GPT-2's network, trained as nanoGPT does; custom: sets nothing."""
     model: ModelSection = ModelSection()
     pretrain: PretrainConfig = PretrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -153,7 +157,8 @@ class Project(ProjectFile):
     """Where artifacts and runs go and where relative paths begin. Not part of the file."""
 
     origins: Mapping[str, str] = Field(default_factory=dict, exclude=True)
-    """Dotted key of every value → ``default``, ``groundup.yaml:12`` or ``override``."""
+    """Dotted key of every value → ``default``, ``groundup.yaml:12``, ``override`` or
+    ``recipe fast``."""
 
 
 def load_project(
@@ -196,6 +201,8 @@ def _checked(document: Yaml, path: Path, folder: Path, overrides: Sequence[str])
     overridden: dict[KeyPath, str] = {}
     for override in overrides:
         problems += _apply(override, raw, document.lines, overridden)
+    recipe = str(raw.get("recipe"))
+    of_recipe = lay_under(raw, RECIPES.get(recipe, ()))
 
     def place(where: KeyPath) -> str:
         for end in range(len(where), 0, -1):
@@ -203,6 +210,8 @@ def _checked(document: Yaml, path: Path, folder: Path, overrides: Sequence[str])
                 return f"override {shown(overridden[where[:end]])}"
             if where[:end] in document.lines:
                 return f"{path}:{document.lines[where[:end]]}"
+            if where[:end] in of_recipe:
+                return f"recipe {recipe}"
         below = [text for key, text in overridden.items() if where and key[: len(where)] == where]
         return f"override {shown(below[0])}" if below else str(path)
 
@@ -218,6 +227,8 @@ def _checked(document: Yaml, path: Path, folder: Path, overrides: Sequence[str])
         for end in range(len(where), 0, -1):
             if where[:end] in overridden:
                 return "override"
+        if where in of_recipe:
+            return f"recipe {recipe}"
         return f"{path.name}:{document.lines[where]}" if where in document.lines else "default"
 
     return Project(

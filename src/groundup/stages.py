@@ -27,7 +27,7 @@ from groundup.stages_named import pretrain_section
 from groundup.stages_plan import machine, plan
 from groundup.stages_pretrain import pretrain
 from groundup.stages_results import evaluate, export, report
-from groundup.stages_work import Work, on_first_rank, take_leave
+from groundup.stages_work import Work, on_first_rank, require_agreement, take_leave
 from groundup.train import faults
 from groundup.train.fingerprint import allowed_keys
 from groundup.units import format_duration
@@ -55,7 +55,11 @@ class RunResult:
 
 
 def run_project(
-    project: Project, until: str | None = None, *, allow: Sequence[str] | None = None
+    project: Project,
+    until: str | None = None,
+    *,
+    allow: Sequence[str] | None = None,
+    profile: bool = False,
 ) -> RunResult:
     """Run every stage that is missing, or those that ``until`` needs.
 
@@ -64,6 +68,7 @@ def run_project(
     Args:
         allow: settings of the newest run that may change while it goes on; None: another value is
             another run.
+        profile: whether a few training steps are profiled (`train.profile`).
 
     Raises:
         ConfigError: there is nothing to plan by, or no stage of the name ``until``.
@@ -73,6 +78,7 @@ def run_project(
     faults.check()
     allowed = None if allow is None else allowed_keys(allow)
     stages = needed(until)
+    require_agreement(project)
     if "plan" in stages:
         section = pretrain_section(project)
         n_layers = project.model.n_layers
@@ -81,7 +87,7 @@ def run_project(
         project.plan.require_budget(n_layers=n_layers, steps=section.steps)
     result = RunResult()
     with lock(project.folder / LOCK) if is_first_process() else nullcontext():
-        work = Work(project, Store(project.folder / "artifacts"), allow=allowed)
+        work = Work(project, Store(project.folder / "artifacts"), allow=allowed, profile=profile)
         if is_first_process():
             for folder in (work.store.root, *work.store.root.glob("*")):
                 remove_temporaries(folder)  # those in a run are cleared when it is opened

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ from groundup.errors import ConfigError, InputError
 from groundup.find import RUNS
 from groundup.findings import check
 from groundup.stages_identity import runs_of
-from groundup.train.changes import Change, ask
+from groundup.train.changes import Change, ask, given_by_hand, in_order
+from groundup.train.config import PretrainConfig
 from groundup.yaml12 import dotted, read_yaml
 
 if TYPE_CHECKING:
@@ -72,17 +73,32 @@ def require_possible(change: Change, run: Artifact) -> None:
     if change.mixture is not None and set(change.mixture) != sources:
         known = f"name {', '.join(sorted(sources))}" if sources else "the run draws from no mixture"
         problems.append(f"mixture: {known}")
-    size, micro = change.batch_size, change.micro_batch_size
-    size, micro = size or settings["batch_size"], micro or settings["micro_batch_size"]
-    if size % micro:
-        problems.append(f"batch_size: micro_batch_size {micro} does not divide {size}; set both")
-    optimizer = change.optimizer or settings["optimizer"]
-    for name in ("adam_learning_rate", "embedding_learning_rate"):
-        if optimizer == "adamw" and getattr(change, name) is not None:
-            problems.append(f"{name} goes with optimizer: muon; set learning_rate")
+    try:
+        section_of(run, settings, change.at).changed(change)
+    except ValueError as error:
+        problems.append(str(error).removeprefix(f"the change at {change.at}: "))
     if problems:
         raise ConfigError(
             "the run cannot change that way",
             where=f"--at {change.at}, {run.path}",
             problems=tuple(problems),
         )
+
+
+def section_of(run: Artifact, settings: Mapping[str, Any], at: int) -> PretrainConfig:
+    """The section ``pretrain`` that holds for a run at a step, by its record.
+
+    The sizes of the batch are the run's: what the file left open is decided there. Changes that are
+    known already have been made.
+
+    Args:
+        settings: that the run began with.
+    """
+    written = run.manifest["project_config"]["pretrain"]
+    sizes = {name: settings[name] for name in ("batch_size", "micro_batch_size")}
+    section = PretrainConfig.model_validate({**written, **sizes, "changes": ()})
+    scheduled = [Change(**each) for each in settings["changes"]]
+    for change in in_order([*scheduled, *given_by_hand(run.path)]):
+        if change.at <= at:
+            section = section.changed(change)
+    return section

@@ -18,10 +18,12 @@ from groundup.errors import ConfigError, InputError
 from groundup.files import hash_json
 from groundup.find import RUNS
 from groundup.progress import say
+from groundup.stages_found import FILLED, has_findings
 from groundup.stages_named import named_now, of_content, pretrain_section
 from groundup.stages_plan import open_settings, plan_job
 from groundup.stages_work import VERSIONS, Work
 from groundup.track.run import newest_good_checkpoint, read_run, step_of
+from groundup.train.asynchronous.config import WHO_WORKS
 from groundup.train.changes import given_by_hand
 from groundup.train.config import BESIDE_THE_BITS, CHOSEN, WHO_IS_TOLD, Settings
 from groundup.train.fingerprint import Comparison, compare, is_named, options, written
@@ -136,6 +138,10 @@ def kept(run: Artifact, settings: Mapping[str, Any]) -> dict[str, Any]:
         "objective": {**own["objective"], **_some(settings["objective"], "teacher")},
         "augment": {**own["augment"], **_some(settings["augment"], "synonyms")},
         "guard": {**own["guard"], **_some(settings["guard"], *WHO_IS_TOLD)},
+        "asynchronous": {
+            **own.get("asynchronous", {"kind": "none"}),
+            **_some(settings["asynchronous"], *WHO_WORKS),
+        },
         "init_from": settings["init_from"],
     }
 
@@ -198,6 +204,13 @@ def wanted_settings(
     left_open = [
         name for name in CHOSEN if written_down[name] in OPEN and not is_named(name, allow)
     ]
+    if has_findings(work.store):  # whose values the plan took, now or when the run began
+        section = pretrain_section(work.project)
+        left_open += [
+            name
+            for name in FILLED
+            if getattr(section, name) is None and not is_named(name, allow)
+        ]
     return {**settings, **{name: own[name] for name in left_open}}
 
 

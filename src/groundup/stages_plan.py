@@ -11,6 +11,7 @@ from groundup.artifacts import Artifact, environment
 from groundup.errors import InputError
 from groundup.files import write_json
 from groundup.progress import say
+from groundup.stages_found import NOTHING, Filled, Found, found, has_findings
 from groundup.stages_named import (
     first_network,
     hash_weights,
@@ -79,8 +80,10 @@ def plan(work: Work) -> tuple[Artifact, bool]:
             source, tokenizer = str(section.init_from), work.done["tokenizer"].path
             require_its_tokenizer(Path(source), tokenizer, job.network["vocab_size"])
         made = make_plan(work.project.plan, job, measured, training_split(work))
+        model = job.build(made.choice["n_layers"], made.choice["d_model"]).to_dict()
+        findings, filled = with_findings(work, model)
         settings = settle(
-            without_alerts(section),
+            without_alerts(filled.section),
             made.choice,
             context_length=job.context_length,
             seed=work.project.project.seed,
@@ -89,7 +92,8 @@ def plan(work: Work) -> tuple[Artifact, bool]:
         chosen = {
             **made.to_dict(),
             **({"mixture": mixture} if mixture else {}),
-            "model": job.build(made.choice["n_layers"], made.choice["d_model"]).to_dict(),
+            **said_of(findings, filled, made.choice),
+            "model": model,
             "settings": settings.to_dict(),
             "machine": work.done["machine"].path.name,
         }
@@ -107,6 +111,49 @@ def plan(work: Work) -> tuple[Artifact, bool]:
         return {}
 
     return work.build("plan", config=plan_config(work), inputs=["tokens"], make=make)
+
+
+def with_findings(work: Work, model: Mapping[str, Any] | None = None) -> tuple[Found, Filled]:
+    """What `groundup find` found, and the section with it.
+
+    Args:
+        model: the one that is planned; None: as far as the project file has one.
+    """
+    section = pretrain_section(work.project)
+    findings = project_findings(work) if model is None else found(work, model)
+    if findings == NOTHING:
+        return findings, Filled(section, {}, {})
+    return findings, findings.fill(section, model_is_given=given_model(work) is not None)
+
+
+def project_findings(work: Work) -> Found:
+    """The findings that are of this project file, as far as it says what model it trains."""
+    return found(work, given_model(work)) if has_findings(work.store) else NOTHING
+
+
+def said_of(findings: Found, filled: Filled, choice: Mapping[str, Any]) -> dict[str, Any]:
+    """What the plan keeps of the findings, and says of them; nothing where there are none."""
+    from groundup.plan.local.found import found_notes
+
+    if findings == NOTHING:
+        return {}
+    kept = {
+        "findings": findings.contents(),
+        "used": dict(filled.used),
+        "unused": dict(filled.unused),
+        "ignored": dict(findings.ignored),
+    }
+    for note in found_notes(kept, choice):
+        say(f"plan: {note}")
+    return {"found": kept}
+
+
+def given_model(work: Work) -> dict[str, Any] | None:
+    """The model of a project file that gives its size; None where the plan chooses."""
+    job = written_job(work)
+    if job.n_layers is None or job.d_model is None:
+        return None
+    return job.build(job.n_layers, job.d_model).to_dict()
 
 
 def mixture_of(work: Work, settings: Settings) -> dict[str, Any] | None:
@@ -130,12 +177,18 @@ def mixture_of(work: Work, settings: Settings) -> dict[str, Any] | None:
 def plan_config(work: Work) -> dict[str, Any]:
     """What the plan depends on beside the tokens and the machine."""
     project, source = work.project, pretrain_section(work.project).init_from
+    findings = project_findings(work).of_this
     return {
         "plan": project.plan.model_dump(mode="json"),
         "model": project.model.model_dump(mode="json"),
         "pretrain": without_alerts(project.pretrain).model_dump(mode="json"),
         "seed": project.project.seed,
         **({"init_from": hash_weights(Path(source))} if source is not None else {}),
+        **(
+            {"found": {kind: each.content_hash for kind, each in findings.items()}}
+            if findings
+            else {}
+        ),
     }
 
 
@@ -157,16 +210,26 @@ def plan_path(work: Work) -> Path:
 
 
 def open_settings(work: Work) -> dict[str, Any]:
-    """The training settings as far as the project file has them."""
+    """The training settings as far as the project file, or what was found for it, has them."""
     return unsettled(
-        pretrain_section(work.project),
+        with_findings(work)[1].section,
         context_length=work.project.model.context_length,
         seed=work.project.project.seed,
     )
 
 
 def plan_job(work: Work) -> Job:
-    """What is to be trained, for the planner."""
+    """What is to be trained, for the planner; with the micro-batch that was found, if any."""
+    job = written_job(work)
+    _, filled = with_findings(work)
+    micro_batch_size = filled.section.micro_batch_size
+    if micro_batch_size == job.batch_size:
+        micro_batch_size = job.micro_batch_size  # the whole batch, in whatever words
+    return replace(job, micro_batch_size=micro_batch_size)
+
+
+def written_job(work: Work) -> Job:
+    """The same as the project file has it."""
     from groundup.plan.local.candidates import Job
 
     objective = work.project.pretrain.objective

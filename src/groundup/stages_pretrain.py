@@ -13,6 +13,7 @@ from typing import Any
 from groundup.artifacts import Artifact
 from groundup.progress import say
 from groundup.stages_identity import run_of
+from groundup.stages_layout import with_layout
 from groundup.stages_work import Work, on_first_rank
 from groundup.track.run import amend, checkpoint_name, newest_good_checkpoint, read_run
 from groundup.train.changes import Change, given_by_hand, in_order, settings_after
@@ -26,11 +27,14 @@ def pretrain(work: Work) -> tuple[Artifact, bool]:
     run = on_first_rank(lambda: run_of(work, chosen))
     finished = on_first_rank(lambda: finished_run(run.folder, run.settings))
     if finished is not None:
+        if work.profile:
+            say(f"run {finished.path.name} is finished: there are no steps to profile")
         if work.only_finished:
             return finished, False
         return on_first_rank(partial(at_prices, finished, chosen)), False
     work.require_making("run")
     on_first_rank(lambda: work.require_whole(["tokens", "tokenizer"]))
+    run = on_first_rank(lambda: with_layout(work, run))
 
     from groundup.stages_training import forecast_of, run_job
     from groundup.tokens.dataset import TokenDataset
@@ -46,7 +50,13 @@ def pretrain(work: Work) -> tuple[Artifact, bool]:
         TokenDataset(work.done["tokens"].path, "train"), run.settings.context_length, n_samples
     )
     job = run_job(work.project, work.done, run, forecast_of(work.project, work.done))
-    job = replace(job, planned_samples=n_samples)
+    worker = (sys.executable, "-m", "groundup", "worker", "--run", run.folder.name)
+    job = replace(
+        job,
+        planned_samples=n_samples,
+        profile=work.profile,
+        worker_command=(*worker, "--project", str(work.project.folder)),
+    )
     ranks = join(run.settings)
     train_to_the_end(run.folder, dataset, job, ranks)
     leave(ranks)  # not where a rank has failed: the way out would wait for it

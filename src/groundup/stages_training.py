@@ -199,9 +199,17 @@ def record_of(
         },
         "matmul_flops_per_second": forecast.matmul_flops_per_second,
         "answers_to": list(run.answers_to),
+        "recipe": recipe_of(project),
         "changes": [dict(change) for change in run.changes],
         **({"reproduces": run.reproduces} if run.reproduces else {}),
     }
+
+
+def recipe_of(project: Project) -> dict[str, Any]:
+    """The recipe and the keys that it set; those that stand in the project file are not its."""
+    origin = f"recipe {project.recipe}"
+    keys = [key for key, found in project.origins.items() if found == origin]
+    return {"name": project.recipe, "keys": keys}
 
 
 def evaluate_run(

@@ -28,6 +28,7 @@ class Work:
     whole: set[str] = field(default_factory=set)
     only_finished: bool = False  # find what is there, make nothing
     allow: tuple[str, ...] | None = None  # settings that the newest run may change as it goes on
+    profile: bool = False  # a few steps of the training
 
     def build(
         self,
@@ -87,8 +88,8 @@ def numbers(record: Mapping[str, Any]) -> dict[str, Any]:
 
 # Of what each kind writes: raise it when the same config would give something else.
 VERSIONS = {
-    "corpus": 2, "tokenizer": 2, "tokens": 3, "machine": 4, "plan": 2, "pretrain": 3,
-    "evaluation": 3, "export": 3, "report": 4,
+    "corpus": 2, "tokenizer": 2, "tokens": 3, "machine": 4, "plan": 2, "layout": 1, "pretrain": 3,
+    "evaluation": 3, "export": 3, "report": 4, "finding": 1,
 }  # fmt: skip
 
 
@@ -99,6 +100,19 @@ def on_first_rank(work: Callable[[], Result]) -> Result:
     from groundup.train.distributed import first_rank_does
 
     return first_rank_does(work)
+
+
+def require_agreement(project: Project) -> None:
+    """What several processes do at the beginning of a command: see that they are told the same.
+
+    Raises:
+        ConfigError: project file, overrides or code differ between them.
+    """
+    if "WORLD_SIZE" in os.environ:
+        from groundup.train import agreement
+
+        values = project.model_dump(mode="json")
+        agreement.require_agreement(values, "project file and overrides")
 
 
 def take_leave() -> None:

@@ -31,7 +31,7 @@ def small(family):
     return build(family, vocab_size=64, n_layers=2, d_model=32, context_length=16)
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd", "adafactor"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_parameter_is_moved_by_exactly_one_optimizer(family, optimizer):
     model = Transformer(small(family))
@@ -56,11 +56,13 @@ def test_muon_moves_the_matrices_of_the_blocks_and_nothing_else(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_embeddings_and_vectors_have_no_weight_decay(family):
+@pytest.mark.parametrize("name", ["adamw", "sgd", "adafactor"])
+def test_embeddings_and_vectors_have_no_weight_decay(family, name):
     model = Transformer(small(family))
-    settings = replace(SETTINGS, optimizer="adamw", weight_decay=0.1)
-    (adamw,) = build_optimizers(model, settings)
-    decay = {id(p): group["weight_decay"] for group in adamw.param_groups for p in group["params"]}
+    settings = replace(SETTINGS, optimizer=name, weight_decay=0.1)
+    (optimizer,) = build_optimizers(model, settings)
+    groups = optimizer.param_groups
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     for name, p in model.named_parameters():
         assert decay[id(p)] == (0.1 if p.ndim == 2 and name.startswith("blocks.") else 0.0), name
 
@@ -107,7 +109,7 @@ def test_rates_left_open_are_those_found_for_the_initialisation():
     assert (llama["embed.weight"], llama["head.weight"]) == OTHERS_BESIDE_MUON
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd", "adafactor"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_optimizer_states_survive_the_way_through_names(family, optimizer):
     settings = replace(SETTINGS, optimizer=optimizer)
@@ -130,6 +132,16 @@ def test_muon_in_a_run_computes_in_the_runs_precision():
         assert muon.dtype == dtype
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
+def test_moments_are_kept_as_the_settings_say(optimizer):
+    for dtype, kept in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        settings = replace(SETTINGS, optimizer=optimizer, optimizer_dtype=dtype)
+        state = new_state(small("llama"), settings)
+        train_step(state, settings, Batch(*batch(1)))
+        tensors = dict(optimizer_tensors(state.model, state.optimizers))
+        assert {t.dtype for name, t in tensors.items() if not name.endswith("/step")} == {kept}
+
+
 @pytest.mark.parametrize("family", ALL_FAMILIES)
 def test_every_parameter_of_every_family_has_one_role(family):
     made = build(family, vocab_size=64, n_layers=2, d_model=32, context_length=16, n_heads=4)
@@ -140,7 +152,7 @@ def test_every_parameter_of_every_family_has_one_role(family):
     assert set(moved) == {id(p) for p in model.parameters()}
     assert all(p.ndim == 2 for p in matrices)
     assert not any(p.shape[0] == 64 for p in matrices if p.shape == model.embed.weight.shape)
-    for optimizer in ("muon", "adamw"):
+    for optimizer in ("muon", "adamw", "sgd", "adafactor"):
         build_optimizers(model, replace(SETTINGS, optimizer=optimizer))
 
 
@@ -204,7 +216,8 @@ def growth(made, optimizer, widths):
     settings = replace(
         SETTINGS,
         optimizer=optimizer,
-        learning_rate=0.003 if optimizer == "adamw" else 0.02,
+        learning_rate={"adamw": 0.003, "muon": 0.02, "sgd": 0.3, "adafactor": 0.03}[optimizer],
+        momentum=0.9 if optimizer == "sgd" else SETTINGS.momentum,
         adam_learning_rate=None,
         embedding_learning_rate=None,
     )
@@ -237,7 +250,13 @@ def growth(made, optimizer, widths):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "widths"), [("adamw", (64, 128, 256, 512)), ("muon", (64, 128))]
+    ("optimizer", "widths"),
+    [
+        ("adamw", (64, 128, 256, 512)),
+        ("muon", (64, 128)),
+        ("sgd", (64, 128, 256)),
+        ("adafactor", (64, 128, 256)),
+    ],
 )
 def test_coordinate_check(optimizer, widths):
     """Yang et al., appendix D.1: with muP no activation grows or shrinks with the width."""

@@ -81,6 +81,36 @@ def test_adamws_first_step_after_muon_is_as_long_as_its_rate():
     assert torch.allclose((mean / square.sqrt()).abs(), torch.ones_like(mean), rtol=1e-3)
 
 
+def test_sgd_goes_on_with_muons_mean_of_gradients_and_back():
+    """Momentum that is never divided by its weights' sum, 1 / (1 - μ), is so many times larger."""
+    state = trained(SETTINGS)
+    parameter = state.model.blocks[0].attention.q.weight
+    mean = state.optimizers[0].state[parameter]["momentum_buffer"].clone()
+    sgd = replace(SETTINGS, optimizer="sgd", momentum=0.75)
+    state.optimizers = migrated(state, sgd)
+    assert torch.equal(state.optimizers[0].state[parameter]["momentum_buffer"], 4 * mean)
+    state.optimizers = migrated(state, SETTINGS)
+    assert torch.equal(state.optimizers[0].state[parameter]["momentum_buffer"], mean)
+
+
+def test_every_optimizer_can_follow_every_other():
+    names = ("muon", "adamw", "sgd", "adafactor")
+    for dtype in ("fp32", "bf16"):
+        for first in names:
+            for second in names:
+                state = trained(replace(SETTINGS, optimizer=first, optimizer_dtype=dtype), 2)
+                after = replace(SETTINGS, optimizer=second, optimizer_dtype=dtype)
+                state.optimizers = migrated(state, after)
+                train_step(state, after, Batch(*batch(9)))
+                assert all(p.isfinite().all() for p in state.model.parameters())
+
+
+def test_what_only_the_old_optimizer_takes_is_dropped_on_the_way():
+    section = PretrainConfig(optimizer="sgd", nesterov=True, optimizer_dtype="bf16")
+    after = section.changed(Change(at=3, optimizer="adafactor", learning_rate=0.01))
+    assert (after.nesterov, after.optimizer_dtype) == (False, "fp32")
+
+
 SCHEDULED = with_changes(
     replace(SETTINGS, steps=24, checkpoint_every=4, sample_every=1),
     {"at": 8, "optimizer": "adamw", "learning_rate": 3e-3, "over": 3},
@@ -163,7 +193,7 @@ def test_a_change_by_hand_takes_effect_and_is_repeated_by_whoever_goes_on(tmp_pa
     [
         ({}, "changes nothing"),
         ({"optimizer": "muon"}, "learning_rate of its own"),
-        ({"optimizer": "sgd", "learning_rate": 1.0}, "muon"),
+        ({"optimizer": "rmsprop", "learning_rate": 1.0}, "muon"),
         ({"learning_rate": -1}, "greater than 0"),
         ({"steps": 5}, "steps is above at"),
         ({"learning_rate": 1, "over": 3}, "over is for"),
@@ -280,8 +310,8 @@ def test_a_file_of_changes_that_is_none_is_named_with_its_entry(tmp_path, text, 
 
 
 def test_a_choice_of_a_change_is_named_by_its_choices():
-    _, findings = check(Change, {"at": 3, "optimizer": "sgd", "schedule": "sometimes"})
-    assert findings["optimizer",] == "'sgd' is not one of 'muon' or 'adamw'"
+    _, findings = check(Change, {"at": 3, "optimizer": "rmsprop", "schedule": "sometimes"})
+    assert findings["optimizer",] == "'rmsprop' is not one of 'muon', 'adamw', 'sgd' or 'adafactor'"
     known = "'wsd', 'cosine', 'linear', 'inverse_sqrt' or 'constant'"
     assert findings["schedule",] == f"'sometimes' is not one of {known}"
 

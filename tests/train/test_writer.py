@@ -319,33 +319,44 @@ def test_a_first_rank_that_cannot_begin_stops_the_others(
 
 
 def kept(
-    folder: Path, keep: Retention, steps: list[int], losses: dict[int, float] | None = None
+    folder: Path,
+    keep: Retention,
+    steps: list[int],
+    losses: dict[int, float] | None = None,
+    every: int = 1,
 ) -> list[int]:
-    """Which checkpoints are left after saves at ``steps``."""
+    """Which checkpoints are left after saves at ``steps``; those at multiples are regular."""
     state = new_state(MODEL, SETTINGS)
     for step in steps:
         state.step, state.validation_loss = step, (losses or {}).get(step)
+        state.is_regular = step % every == 0
         save_checkpoint(folder, state, {}, keep=keep)
     assert leftovers(folder) == []
     return names(folder)
 
 
 @pytest.mark.parametrize(
-    ("keep", "steps", "expected"),
+    ("keep", "every", "steps", "expected"),
     [
-        (Retention(2), [10, 20, 30], [20, 30]),
-        (Retention(2, regular_every=10), [10, 20, 25], [10, 20, 25]),
-        (Retention(2, regular_every=10), [10, 20, 25, 30], [20, 30]),
-        (Retention(1, regular_every=10), [10, 13, 17], [10, 17]),
-        (Retention(1, keep_every=20, regular_every=10), [10, 20, 30, 40, 50], [20, 40, 50]),
-        (Retention(1, keep_every=10, regular_every=4), [4, 8, 10, 12], [10, 12]),
-        (Retention(3, regular_every=50), [10, 20, 30], [30]),
+        (Retention(2), 1, [10, 20, 30], [20, 30]),
+        (Retention(2), 10, [10, 20, 25], [10, 20, 25]),
+        (Retention(2), 10, [10, 20, 25, 30], [20, 30]),
+        (Retention(1), 10, [10, 13, 17], [10, 17]),
+        (Retention(1, keep_every=20), 10, [10, 20, 30, 40, 50], [20, 40, 50]),
+        (Retention(1, keep_every=10), 4, [4, 8, 10, 12], [10, 12]),
+        (Retention(3), 50, [10, 20, 30], [30]),
     ],
 )
 def test_what_is_kept(
-    keep: Retention, steps: list[int], expected: list[int], tmp_path: Path
+    keep: Retention, every: int, steps: list[int], expected: list[int], tmp_path: Path
 ) -> None:
-    assert kept(tmp_path, keep, steps) == expected
+    assert kept(tmp_path, keep, steps, every=every) == expected
+
+
+def test_a_regular_checkpoint_stays_one_when_they_are_made_more_rarely(tmp_path: Path) -> None:
+    """By its step it would be none: 10 and 20 are no multiples of the later interval."""
+    assert kept(tmp_path, Retention(3), [10, 20], every=10) == [10, 20]
+    assert kept(tmp_path, Retention(3), [50], every=50) == [10, 20, 50]
 
 
 def test_the_best_is_kept_beside_the_last(tmp_path: Path) -> None:

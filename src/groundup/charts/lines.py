@@ -70,6 +70,7 @@ def line_chart(
     *,
     bands: Sequence[Band] = (),
     marks: Sequence[Marks] = (),
+    log_x: bool = False,
     log_switch: bool = False,
     from_zero: bool = False,
     y_format: str = "",
@@ -84,6 +85,7 @@ def line_chart(
         y_title: name and unit of the y axis.
         bands: shaded ranges behind the lines.
         marks: events, before the lines.
+        log_x: make the x axis logarithmic.
         log_switch: offer a button between linear and logarithmic y axis.
         from_zero: let the y axis begin at zero.
         y_format: d3 format of the y axis, for example ``.0%``.
@@ -101,7 +103,11 @@ def line_chart(
     if y_format:
         y_axis["tickformat"] = y_format
     layout = {
-        "xaxis": {"title": {"text": text(x_title)}, "exponentformat": "B"},  # 2B, not 2G
+        "xaxis": {
+            "title": {"text": text(x_title)},
+            "exponentformat": "e" if log_x else "B",  # 2B, not 2G
+            **({"type": "log"} if log_x else {}),
+        },
         "yaxis": y_axis,
         "hovermode": "x unified",
         "showlegend": len(traces) > 1,

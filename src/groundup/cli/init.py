@@ -50,6 +50,8 @@ def init(folder: Path, text: str | None) -> None:
 
 def project_text(folder: Path, text: str | None) -> str:
     """The whole file: sections with every key at its default, commented out."""
+    from pydantic import BaseModel
+
     from groundup.project import ProjectFile
 
     chosen: dict[str, dict[str, Any]] = {
@@ -63,6 +65,10 @@ def project_text(folder: Path, text: str | None) -> str:
     lines = [HEAD]
     for name in ProjectFile.model_fields:
         section = getattr(ProjectFile(), name)
+        if not isinstance(section, BaseModel):
+            told = ProjectFile.model_fields[name].description or ""
+            lines += [*_comment(told, ""), f"# {name}: {_inline(section)}", ""]
+            continue
         lines += [*_comment(inspect.getdoc(type(section)) or "", ""), f"{name}:"]
         lines += [*_section(section, chosen.get(name, {}), "  "), ""]
     return "\n".join(lines)

@@ -1,12 +1,14 @@
-"""``groundup launch``: the same training by torchrun, as a Slurm job, on Kubernetes."""
+"""``groundup launch``: the same training here, by torchrun, Slurm, Kubernetes, Ray, or others."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +16,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundup.cli.options import config_option, overrides_argument
+from groundup.cli.options import config_option, json_option, overrides_argument
 from groundup.errors import InputError, UserError
 
 if TYPE_CHECKING:
+    from groundup.project import Project
     from groundup.train.launch.job import Job
+
+
+def restart_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """How often it is started again, and how long a stop may take."""
+    options = (
+        click.option(
+            "--max-restarts", type=click.IntRange(0), default=3, show_default=True,
+            help="Failures without a new checkpoint between them before it is given up.",
+        ),
+        click.option(
+            "--grace-seconds", type=click.IntRange(1), default=120, show_default=True,
+            help="Time to save between a request to stop and the kill.",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,14 +54,7 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--gpus-per-node", "gpus", type=click.IntRange(1), metavar="N", help="GPUs per node."
         ),
-        click.option(
-            "--max-restarts", type=click.IntRange(0), default=3, show_default=True,
-            help="Failures without a new checkpoint between them before it is given up.",
-        ),
-        click.option(
-            "--grace-seconds", type=click.IntRange(1), default=120, show_default=True,
-            help="Time to save between a request to stop and the kill.",
-        ),
+        restart_options,
         config_option,
         overrides_argument,
         click.argument("folder", default=".", metavar="DIR"),
@@ -57,12 +70,73 @@ output_option = click.option(
 )  # fmt: skip
 
 
-@click.group()
+class LaunchGroup(click.Group):
+    """``--emit ENGINE …`` is the command ``emit ENGINE …``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the option's words in the command's order."""
+        for place, word in enumerate(args):
+            if word == "--emit" and place + 1 < len(args):
+                args = ["emit", args[place + 1], *args[:place], *args[place + 2 :]]
+                break
+            if word.startswith("--emit="):
+                args = ["emit", word.partition("=")[2], *args[:place], *args[place + 1 :]]
+                break
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=LaunchGroup)
+@click.option(
+    "--emit", metavar="ENGINE", expose_value=False,
+    help="Write the equivalent configuration for another engine, as `launch emit` does.",
+)  # fmt: skip
 def launch() -> None:
     """Start training on one node or many, the nodes that the doctor left out left out.
 
     The stages before training run first; the doctor looks at the nodes before every start.
     """
+
+
+@launch.command()
+@click.option(
+    "--ranks", "n_ranks", type=click.IntRange(1), metavar="N",
+    help="Processes (default: one per GPU, or one).",
+)  # fmt: skip
+@click.option(
+    "--address", default="", metavar="HOST:PORT",
+    help="Where they meet (default: a free port of this machine).",
+)  # fmt: skip
+@restart_options
+@config_option
+@click.argument("folder", default=".", metavar="DIR")
+@overrides_argument
+def local(n_ranks: int | None, address: str, **given: Any) -> int:
+    """Run the training of DIR in N processes on this machine; any layout.
+
+    Ctrl-C saves and ends all of them; the same command goes on.
+    """
+    from groundup.hardware import available_cores
+    from groundup.progress import say
+    from groundup.train.launch.local import (
+        meeting_place,
+        require_devices,
+        require_layout,
+        usable_gpus,
+    )
+    from groundup.train.launch.supervise import run_here
+
+    n_ranks = n_ranks or len(usable_gpus()) or 1
+    project, job = read_project_and_job(**given, nodes="1", processes=n_ranks, gpus=None)
+    section = project.pretrain
+    require_devices(section.device, n_ranks)
+    require_layout(section.layout, n_ranks)
+    place = meeting_place(address)
+    cores = available_cores()
+    on_cpu = section.device == "cpu" or not usable_gpus()
+    if on_cpu and n_ranks > 1 and (section.n_threads or cores) * n_ranks > cores:
+        each = max(1, cores // n_ranks)
+        say(f"{cores} cores for {n_ranks} ranks: pretrain.n_threads={each} leaves each its own")
+    return run_here(job, place, "groundup", time.sleep)
 
 
 @launch.command()
@@ -129,6 +203,28 @@ def slurm(output: Path | None, options: tuple[str, ...], submit: bool, **given: 
 @launch.command()
 @job_options
 @output_option
+@click.option("--run", "is_run", is_flag=True, help="Then run it here (needs ray).")
+def ray(output: Path | None, is_run: bool, **given: Any) -> int:
+    """Write the training of DIR as a Python file for Ray Train.
+
+    A rank is a worker of Ray; with --gpus-per-node each has a GPU.
+    """
+    from groundup.train.launch.ray import script
+
+    job = read_job(**given)
+    path = output or job.folder / "launch" / f"{job.name}_ray.py"
+    write(path, script(job, sys.executable))
+    if not is_run:
+        click.echo(f"run it on the cluster by: python {shlex.quote(str(path))}")
+        return 0
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("ray is not installed here", fix="pip install 'groundup[ray]'")
+    return subprocess.run([sys.executable, str(path)], check=False).returncode
+
+
+@launch.command()
+@job_options
+@output_option
 @click.option("--image", required=True, help="Container image that has groundup.")
 @click.option("--claim", required=True, help="PersistentVolumeClaim that holds the project.")
 @click.option(
@@ -157,7 +253,71 @@ def kubernetes(
     return 0
 
 
-def read_job(
+@launch.command()
+@click.argument("engine", type=click.Choice(["deepspeed", "megatron", "torchtitan"]))
+@click.argument("folder", default=".", metavar="DIR")
+@overrides_argument
+@config_option
+@click.option(
+    "--ranks", "n_ranks", type=click.IntRange(1), metavar="N",
+    help="GPUs (default: as many as the layout has).",
+)  # fmt: skip
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="DIR",
+    help="Folder for the files (default: DIR/launch/ENGINE).",
+)  # fmt: skip
+@json_option
+def emit(
+    engine: str,
+    folder: str,
+    overrides: tuple[str, ...],
+    config: str | None,
+    n_ranks: int | None,
+    output: Path | None,
+    as_json: bool,
+) -> int:
+    """Write the training of DIR as the configuration of another engine.
+
+    Settings that the engine cannot be told are listed, in the file too where it has comments.
+    """
+    from groundup.project import load_project
+    from groundup.stages_emit import emit_job
+    from groundup.tables import Table, print_json, print_tables
+    from groundup.train.launch.emit.engines import ENGINES
+
+    folder, overrides = without_folder(folder, overrides)
+    project = load_project(folder, config, overrides)
+    made = ENGINES[engine](emit_job(project, n_ranks))
+    target = output or project.folder / "launch" / engine
+    for name, text in made.files.items():
+        write(target / name, text, is_said=not as_json)
+    left_out = [(one.key, textwrap.shorten(str(one.value), 40), one.why) for one in made.left_out]
+    if as_json:
+        print_json(
+            {
+                "engine": engine,
+                "files": [str(target / name) for name in made.files],
+                "left_out": [
+                    {"key": one.key, "value": one.value, "why": one.why} for one in made.left_out
+                ],
+                "notes": list(made.notes),
+                "command": made.command,
+            }
+        )
+        return 0
+    print_tables([Table("does not carry over", ["key", "value", "why"], left_out)])
+    for note in made.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"start it by: {made.command}")
+    return 0
+
+
+def read_job(**given: Any) -> Job:
+    """The job that the options and the project file describe; wrong ones are refused here."""
+    return read_project_and_job(**given)[1]
+
+
+def read_project_and_job(
     folder: str,
     config: str | None,
     overrides: tuple[str, ...],
@@ -166,17 +326,16 @@ def read_job(
     gpus: int | None,
     max_restarts: int,
     grace_seconds: int,
-) -> Job:
-    """The job that the options and the project file describe; wrong ones are refused here."""
+) -> tuple[Project, Job]:
+    """The project file as it is overridden, and the job that it and the options describe."""
     from groundup.hardware import visible_gpus
     from groundup.project import load_project
     from groundup.train.launch.job import Job, read_nodes
 
-    if "=" in folder and not Path(folder).exists():  # `groundup launch torchrun key=value`
-        folder, overrides = ".", (folder, *overrides)
+    folder, overrides = without_folder(folder, overrides)
     least, most = read_nodes(nodes)
     project = load_project(folder, config, overrides)
-    return Job(
+    return project, Job(
         name=project.project.name,
         folder=project.folder,
         min_nodes=least,
@@ -189,6 +348,13 @@ def read_job(
     )
 
 
+def without_folder(folder: str, overrides: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The project's folder and the overrides, where `groundup launch local key=value` was given."""
+    if "=" in folder and not Path(folder).exists():
+        return ".", (folder, *overrides)
+    return folder, overrides
+
+
 def excluded_of(job: Job) -> list[str]:
     """The hosts on the project's list, said when there are any."""
     from groundup.train.doctor.exclude import FOLDER, excluded
@@ -199,11 +365,12 @@ def excluded_of(job: Job) -> list[str]:
     return found
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str, *, is_said: bool = True) -> None:
     """Write the file and say where it is; never over what is no plain file."""
     from groundup.files import require_plain_target, write_atomic
 
     require_plain_target(path)
     write_atomic(path, text)
     os.chmod(path, 0o755 if path.suffix == ".sbatch" else 0o644)
-    click.echo(f"written: {path}")
+    if is_said:
+        click.echo(f"written: {path}")

@@ -42,8 +42,14 @@ def plan(measure: bool, **given: Any) -> int:
     help="Only leave word for the newest run: KEY=VALUE from that step on.",
 )
 @click.option("--over", type=COUNT, metavar="STEPS", help="With --at: come in over so many steps.")
+@click.option("--profile", is_flag=True, help="Profile a few steps; files go to the run's folder.")
 def pretrain(
-    allow: tuple[str, ...], at: float | None, over: float | None, as_json: bool, **given: Any
+    allow: tuple[str, ...],
+    at: float | None,
+    over: float | None,
+    profile: bool,
+    as_json: bool,
+    **given: Any,
 ) -> int:
     """Train the model. After an interruption the same command goes on from the last checkpoint.
 
@@ -56,10 +62,12 @@ def pretrain(
     if at is not None:
         if allow:
             raise click.UsageError("--at and --allow-change are two ways to change a run")
+        if profile:
+            raise click.UsageError("--profile goes with training, and --at only leaves word")
         return leave_word(int(at), int(over or 0), as_json=as_json, **given)
     if over is not None:
         raise click.UsageError("--over goes with --at")
-    return run_until("pretrain", allow=allow or None, as_json=as_json, **given)
+    return run_until("pretrain", allow=allow or None, profile=profile, as_json=as_json, **given)
 
 
 def leave_word(
@@ -111,8 +119,14 @@ def run_until(
     as_json: bool,
     measure: bool = False,
     allow: tuple[str, ...] | None = None,
+    profile: bool = False,
 ) -> int:
-    """Run what ``stage`` needs, then print its result; ``measure`` adds the model measured."""
+    """Run what ``stage`` needs, then print its result.
+
+    Args:
+        measure: add the model measured.
+        allow, profile: as in `run_project`.
+    """
     from groundup.cli.results import RESULTS
     from groundup.files import read_json
     from groundup.plan.local.report import measured_tables
@@ -124,7 +138,9 @@ def run_until(
     measured, started = {}, time.monotonic()
     with failure_as_json(as_json):
         loaded = load_project(project, config, overrides)
-        result = run_project(loaded, stage, **({"allow": allow} if allow else {}))
+        asked: dict[str, Any] = {"allow": allow} if allow else {}
+        asked |= {"profile": True} if profile else {}
+        result = run_project(loaded, stage, **asked)
         if measure:
             from groundup.stages_measure import measure_plan
 

@@ -54,7 +54,22 @@ OPTIMIZERS: dict[str, tuple[float, float, float]] = {
     "sgd": (0, 0, 0),
     "muon": (4, 8, 0),  # momentum for block matrices, AdamW for the rest; Jordan et al. 2024
     "adafactor": (0, 0, 4),  # a mean per row and column; Shazeer & Stern 2018, without momentum
+    "adamw-bf16": (4, 4, 0),  # the same moments in half the bytes
+    "momentum-bf16": (2, 2, 0),
+    "muon-bf16": (2, 4, 0),
 }
+
+
+def kept_by(optimizer: str, momentum: float, dtype: str) -> str:
+    """The key of `OPTIMIZERS` for what the section ``pretrain`` says.
+
+    Args:
+        optimizer: ``pretrain.optimizer``.
+        momentum: of sgd; without, nothing is kept.
+        dtype: ``pretrain.optimizer_dtype``, fp32 or bf16.
+    """
+    name = "momentum" if optimizer == "sgd" and momentum else optimizer
+    return f"{name}-bf16" if dtype == "bf16" else name
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from groundup.report.sections import (
     training,
 )
 from groundup.report.sources import Sources, read_sources
+from groundup.report.time_spent import time_spent
 from groundup.tables import printable
 
 TEMPLATES = Path(__file__).parent
@@ -67,6 +68,7 @@ def write_report(folder: Path, *, title: str, run: Path, artifacts: Mapping[str,
         "missing": missing(sources),
         "stages": stage_rows(sources),
         "training": training(sources),
+        "time_spent": time_spent(sources),
         "evaluation": evaluation(sources),
         "samples": samples(sources),
         "completions": completions(sources),

@@ -38,8 +38,8 @@ class Change(Section):
     over: Count = Field(0, ge=0)
     """Steps over which it comes in: an activation is blended, after a change of optimizer the
     learning rate rises from zero."""
-    optimizer: Literal["muon", "adamw"] | None = None
-    """muon or adamw; momenta are carried over as far as the new one has such."""
+    optimizer: Literal["muon", "adamw", "sgd", "adafactor"] | None = None
+    """Another of `pretrain.optimizer`; momenta are carried over as far as the new one has such."""
     learning_rate: float | None = Field(None, gt=0)
     """This and the following: as in `pretrain`."""
     adam_learning_rate: float | None = Field(None, gt=0)

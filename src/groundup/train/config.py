@@ -9,6 +9,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from groundup.section import Section
+from groundup.train.asynchronous.config import (
+    AsynchronousConfig,
+    asynchronous_problems,
+    named_after,
+    server_settings,
+)
 from groundup.train.augment.config import AugmentConfig
 from groundup.train.changes import Change
 from groundup.train.guard.config import GuardConfig
@@ -26,8 +32,9 @@ from groundup.train.parallel.layout import LayoutConfig
 from groundup.units import Count
 
 # Peak learning rates by optimizer: Muon's tried in docs/experiments.md, AdamW's from GPT-2-sized
-# runs (Brown et al. 2020, table 2.1, smallest model 6e-4, raised for widths under 512).
-DEFAULT_LEARNING_RATE = {"muon": 0.05, "adamw": 1e-3}
+# runs (Brown et al. 2020, table 2.1, smallest model 6e-4, raised for widths under 512); SGD's and
+# Adafactor's are the best of the ablation in docs/optimizers.md.
+DEFAULT_LEARNING_RATE = {"muon": 0.05, "adamw": 1e-3, "sgd": 0.05, "adafactor": 0.08}
 
 
 class PretrainConfig(Section):
@@ -41,10 +48,14 @@ class PretrainConfig(Section):
     """Sequences per optimizer step."""
     micro_batch_size: Count | None = Field(None, ge=1)
     """Sequences per forward and backward pass; null: the whole batch. Divides `batch_size`."""
-    optimizer: Literal["muon", "adamw"] = "muon"
-    """muon: Muon for the blocks' matrices and AdamW for the rest; adamw: AdamW for all."""
+    optimizer: Literal["muon", "adamw", "sgd", "adafactor"] = "muon"
+    """muon: Muon for the blocks' matrices and AdamW for the rest; adamw, sgd, adafactor: that for
+    all. adafactor keeps next to no state; its rate is relative to the size of each weight."""
+    optimizer_dtype: Literal["fp32", "bf16"] = "fp32"
+    """What the moments of muon, adamw and sgd are kept in; bf16 takes half the memory."""
     learning_rate: float | None = Field(None, gt=0)
-    """Peak learning rate of the optimizer named above; null: 0.05 for muon, 1e-3 for adamw."""
+    """Peak learning rate of the optimizer named above; null: 0.05 for muon and sgd, 1e-3 for adamw,
+    0.08 for adafactor."""
     adam_learning_rate: float | None = Field(None, gt=0)
     """With muon: peak learning rate of head, norms and biases; null: 0.02 for nanochat, 0.003 for
     the other families."""
@@ -63,7 +74,9 @@ class PretrainConfig(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of each target's probability that is spread over the whole vocabulary."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """Muon's momentum."""
+    """Momentum of muon and sgd."""
+    nesterov: bool = False
+    """With sgd: look one step of momentum ahead, as muon always does."""
     beta1: float = Field(0.8, ge=0, lt=1)
     """AdamW's first decay rate."""
     beta2: float = Field(0.95, ge=0, lt=1)
@@ -129,6 +142,15 @@ class PretrainConfig(Section):
     attention: Literal["auto", "bmm", "sdpa", "flex", "varlen"] = "auto"
     """Which implementation of attention; auto: by a probe at the context length. flex and varlen
     are for GPUs and masks that leave much out: windows, documents."""
+    compile: Literal["auto"] | bool = "auto"
+    """Whether the blocks go through torch.compile; auto: where the planned run is long enough for
+    what a step gains to repay the compiler's seconds by far. A CPU needs a C++ compiler for it."""
+    recompute: Literal["none", "selective", "full"] = "none"
+    """What of a block the backward pass computes again instead of keeping it. full: all; selective:
+    all but the results of linear layers and of fused attention. No bit of the result changes."""
+    offload_optimizer: bool = False
+    """On a GPU: weights, gradients and optimizer states lie in the processor's memory, and it
+    computes the updates; the GPU has the block that runs. Slow: for what would not fit otherwise."""
     n_threads: Count | None = Field(None, ge=1)
     """CPU threads; null: one per core. Part of the numerics, so it is fixed for a run."""
     evaluate_every: Count | None = Field(None, ge=1)
@@ -153,6 +175,8 @@ class PretrainConfig(Section):
     """Checks against silent corruption."""
     layout: LayoutConfig = LayoutConfig()
     """How several processes share the work."""
+    asynchronous: AsynchronousConfig = AsynchronousConfig()
+    """Training in which processes do not wait for each other."""
     changes: tuple[Change, ...] = ()
     """Settings that change on the way; `groundup pretrain --at` adds one by hand."""
     init_from: str | None = None
@@ -168,9 +192,14 @@ class PretrainConfig(Section):
                 f"batch_size {self.batch_size}"
             )
         for name in ("adam_learning_rate", "embedding_learning_rate"):
-            if self.optimizer == "adamw" and getattr(self, name) is not None:
+            if self.optimizer != "muon" and getattr(self, name) is not None:
                 raise ValueError(f"{name} goes with optimizer: muon; set learning_rate")
-        problems = schedule_problems(self)
+        keeps_none = self.optimizer == "sgd" and not self.momentum
+        if self.optimizer_dtype != "fp32" and (self.optimizer == "adafactor" or keeps_none):
+            raise ValueError(f"{self.optimizer} keeps no moments: leave optimizer_dtype out")
+        if self.nesterov and not (self.optimizer == "sgd" and self.momentum):
+            raise ValueError("nesterov goes with optimizer: sgd and a momentum above 0")
+        problems = [*schedule_problems(self), *asynchronous_problems(self)]
         if problems:
             raise ValueError("; ".join(problems))
         if self.clip == "none" and self.grad_clip != type(self).model_fields["grad_clip"].default:
@@ -192,8 +221,13 @@ class PretrainConfig(Section):
             ValueError: it would not be a valid one.
         """
         named = {k: v for k, v in change.settings().items() if k in type(self).model_fields}
-        of_muon = ("adam_learning_rate", "embedding_learning_rate")
-        dropped = of_muon if change.optimizer == "adamw" else ()
+        dropped: tuple[str, ...] = ()
+        if change.optimizer not in (None, "muon"):
+            dropped = ("adam_learning_rate", "embedding_learning_rate")
+        if change.optimizer not in (None, "sgd"):
+            dropped += ("nesterov",)
+        if change.optimizer == "adafactor":
+            dropped += ("optimizer_dtype",)
         before = {k: v for k, v in self.model_dump(exclude={"changes"}).items() if k not in dropped}
         try:
             return type(self).model_validate({**before, **named})
@@ -250,6 +284,9 @@ class Settings:
     guard: Mapping[str, Any] = field(default_factory=lambda: GuardConfig().model_dump())
     integrity: Mapping[str, Any] = field(default_factory=lambda: IntegrityConfig().model_dump())
     layout: Mapping[str, Any] = field(default_factory=lambda: LayoutConfig().model_dump())
+    asynchronous: Mapping[str, Any] = field(
+        default_factory=lambda: AsynchronousConfig().model_dump()
+    )
     changes: Sequence[Mapping[str, Any]] = ()
     l1: float = 0.0
     l2: float = 0.0
@@ -265,6 +302,11 @@ class Settings:
     ema_decay: float | None = None
     augment: Mapping[str, Any] = field(default_factory=lambda: AugmentConfig().model_dump())
     init_from: str | None = None  # the folder itself
+    recompute: str = "none"
+    offload_optimizer: bool = False
+    compile: str | bool = False
+    optimizer_dtype: str = "fp32"
+    nesterov: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the manifest."""
@@ -298,6 +340,7 @@ def unsettled(config: PretrainConfig, *, context_length: int, seed: int) -> dict
         "float32_matmul_precision": None,
         "micro_batch_size": config.micro_batch_size or config.batch_size,
         "learning_rate": config.learning_rate or DEFAULT_LEARNING_RATE[config.optimizer],
+        **server_settings(config),
         "context_length": context_length,
         "seed": seed,
     }
@@ -312,7 +355,7 @@ CHOSEN = (
 # What may change without changing a bit of the result: how often is looked at and kept.
 BESIDE_THE_BITS = (
     "evaluate_every", "evaluation_windows", "checkpoint_every", "keep_last", "keep_every",
-    "keep_best", "sample_every", "sample_prompt", "integrity", "layout",
+    "keep_best", "sample_every", "sample_prompt", "integrity", "layout", "recompute", "compile",
 )  # fmt: skip
 
 WHO_IS_TOLD = ("alert_command", "alert_webhook")  # of the guard
@@ -322,7 +365,8 @@ def bits_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a run's bits depend on: what it is named after."""
     bits = {name: value for name, value in settings.items() if name not in BESIDE_THE_BITS}
     guard = {name: value for name, value in bits["guard"].items() if name not in WHO_IS_TOLD}
-    return {**bits, "guard": guard}
+    asynchronous = named_after(bits.pop("asynchronous", {"kind": "none"}))
+    return {**bits, "guard": guard, **asynchronous}
 
 
 SAMPLE_TOKENS = 64  # of the texts that a run writes while it trains

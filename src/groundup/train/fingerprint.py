@@ -37,9 +37,11 @@ Kind = Literal["structural", "allowed", "machine", "harmless"]
 
 STRUCTURAL = (
     "version", "model", "tokens", "tokenizer", "context_length", "seed", "optimizer", "init_from",
-    "ema_decay",  # the state holds the average
+    "optimizer_dtype", "ema_decay",  # the state holds the average
     "objective.kind", "objective.layout", "objective.sentence", "objective.n_sentinels",
     "objective.generator_size",
+    "asynchronous.kind", "asynchronous.optimizer", "asynchronous.outer_learning_rate",
+    "asynchronous.outer_momentum",  # the state holds what they need
 )  # fmt: skip
 ALLOWED = (
     "steps", "batch_size", "learning_rate", "adam_learning_rate", "embedding_learning_rate",
@@ -47,7 +49,7 @@ ALLOWED = (
     "decay_fraction", "decay_steps", "min_lr_ratio", "lr_step_every", "lr_step_factor",
     "lr_half_life", "batch_size_ramp", "sequence_length_ramp", "clip", "l1", "l2", "z_loss",
     "label_smoothing", "augment", "dropout", "attention_dropout", "activation_dropout",
-    "layer_dropout", "attend_across_documents", "changes",
+    "layer_dropout", "attend_across_documents", "changes", "nesterov",
     "objective.mask_ratio", "objective.masking", "objective.n_static_masks",
     "objective.whole_word", "objective.mean_span_length", "objective.noises",
     "objective.predict_one_in", "objective.max_span_length", "objective.infill_rate",
@@ -57,15 +59,17 @@ ALLOWED = (
     "guard.grad_norm_threshold", "guard.probe_loss_ratio", "guard.probe_grad_norm_ratio",
     "guard.max_skips", "guard.max_skipped_share", "guard.max_rewinds", "guard.rewind_within",
     "guard.lr_factor", "guard.lr_steps",
+    "asynchronous.max_staleness", "asynchronous.staleness_lr", "asynchronous.sync_every",
 )  # fmt: skip
 MACHINE = (
-    "device", "precision", "float32_matmul_precision", "attention", "n_threads",
-    "micro_batch_size", "layout", "numerics", "ranks",
+    "device", "precision", "float32_matmul_precision", "attention", "n_threads", "compile",
+    "micro_batch_size", "recompute", "offload_optimizer", "layout", "numerics", "ranks",
 )  # fmt: skip
 HARMLESS = (
     "evaluate_every", "evaluation_windows", "checkpoint_every", "keep_last", "keep_every",
     "keep_best", "sample_every", "sample_prompt", "integrity",
     "guard.alert_command", "guard.alert_webhook",
+    "asynchronous.workers", "asynchronous.lease_seconds", "asynchronous.host", "asynchronous.port",
 )  # fmt: skip
 KINDS: dict[str, Kind] = {
     **dict.fromkeys(STRUCTURAL, "structural"),
@@ -100,10 +104,8 @@ def fingerprint_of(
         "settings": {**beside, **key["settings"]},
         "tokenizer": dataset.tokenizer_hash,
         "numerics": numerics(),
-        "ranks": {
-            "size": ranks.size, "dp_replicate": ranks.dp_replicate, "dp_shard": ranks.dp_shard,
-        },
-    }  # fmt: skip
+        "ranks": {"size": ranks.size, **ranks.sizes()},
+    }
 
 
 def numerics() -> dict[str, Any]:
@@ -291,10 +293,11 @@ def flat(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
 def written(difference: Difference) -> str:
     """``learning_rate: 0.05 → 0.02``."""
     key, before, after = difference
-    return f"{key}: {_short(before)} → {_short(after)}"
+    return f"{key}: {shortened(before)} → {shortened(after)}"
 
 
-def _short(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """A value for a message: ``none``, or its first letters."""
     if value is None:
         return "none"
     text = str(value)

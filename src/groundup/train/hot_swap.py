@@ -1,8 +1,9 @@
 """What a change of settings does to a run at work: new optimizers, another activation, other data.
 
 Momenta are carried over: AdamW's first moment (with its bias taken out) and Muon's momentum are the
-same average of gradients. What the new optimizer has and the old one had not (AdamW's second
-moment) starts anew, and `changes.Change.over` lets the learning rate rise meanwhile.
+same average of gradients, and SGD's momentum is that average times 1 / (1 - momentum). What the new
+optimizer has and the old one had not (AdamW's second moment, all of Adafactor's) starts anew, and
+`changes.Change.over` lets the learning rate rise meanwhile.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from groundup.errors import ConfigError
 from groundup.model.blend import blend_activation
@@ -27,14 +29,17 @@ from groundup.train.changes import (
 )
 from groundup.train.config import Settings
 from groundup.train.log import Log
+from groundup.train.optimizers.adafactor import Adafactor
+from groundup.train.optimizers.adamw import LeanAdamW
 from groundup.train.optimizers.groups import build_optimizers
 from groundup.train.optimizers.muon import Muon
+from groundup.train.optimizers.sgd import SGD
 from groundup.train.parallel.model import blueprints
 from groundup.train.state import RunState
 
 IN_OPTIMIZERS = (  # settings that an optimizer is built from
     "optimizer", "learning_rate", "adam_learning_rate", "embedding_learning_rate", "weight_decay",
-    "momentum", "beta1", "beta2",
+    "momentum", "nesterov", "beta1", "beta2",
 )  # fmt: skip
 
 
@@ -218,24 +223,47 @@ def migrated(state: RunState, settings: Settings) -> list[torch.optim.Optimizer]
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter in before:
-                    optimizer.state[parameter] = state_for(optimizer, *before[parameter])
+                    made = state_for(optimizer, group, *before[parameter])
+                    if made:
+                        optimizer.state[parameter] = made
     return optimizers
 
 
 def state_for(
-    new: torch.optim.Optimizer, old: torch.optim.Optimizer, values: Any, group: Any
+    new: torch.optim.Optimizer,
+    new_group: Any,
+    old: torch.optim.Optimizer,
+    values: Any,
+    old_group: Any,
 ) -> dict[str, Any]:
-    """One parameter's state in the terms of the new optimizer."""
-    if isinstance(new, Muon) == isinstance(old, Muon):
-        return dict(values)
-    if isinstance(new, Muon):  # the running mean of gradients, its start at zero made good
-        bias = 1 - group["betas"][0] ** float(values["step"])
-        return {"momentum_buffer": values["exp_avg"] / bias}
-    mean = values["momentum_buffer"]
+    """One parameter's state in the terms of the new optimizer; nothing where it begins anew."""
+    if type(new) is type(old):
+        forgets = isinstance(new, SGD) and not new_group["momentum"]
+        return {} if forgets else dict(values)
+    mean = mean_gradient(old, values, old_group)
+    if mean is None or isinstance(new, Adafactor):
+        return {}
+    if isinstance(new, Muon):
+        return {"momentum_buffer": mean.to(new.kept)}
+    if isinstance(new, SGD):
+        momentum = new_group["momentum"]
+        return {"momentum_buffer": (mean / (1 - momentum)).to(new.dtype)} if momentum else {}
     # As after one step: the first division by 1 - beta1 gives the momentum as it is.
-    beta1, beta2 = new.param_groups[0]["betas"]
+    beta1, beta2 = new_group["betas"]
+    kept = torch.bfloat16 if isinstance(new, LeanAdamW) else mean.dtype
     return {
         "step": torch.ones((), dtype=torch.float32),
-        "exp_avg": mean * (1 - beta1),
-        "exp_avg_sq": mean.square() * (1 - beta2),
+        "exp_avg": (mean * (1 - beta1)).to(kept),
+        "exp_avg_sq": (mean.square() * (1 - beta2)).to(kept),
     }
+
+
+def mean_gradient(optimizer: torch.optim.Optimizer, values: Any, group: Any) -> Tensor | None:
+    """The running mean of gradients that a state holds, fp32; None: it holds none."""
+    if isinstance(optimizer, Adafactor):
+        return None
+    if isinstance(optimizer, Muon | SGD):
+        kept: Tensor = values["momentum_buffer"].float()
+        return kept * (1 - group["momentum"]) if isinstance(optimizer, SGD) else kept
+    first: Tensor = values["exp_avg"].float()  # its start at zero made good
+    return first / (1 - group["betas"][0] ** float(values["step"]))

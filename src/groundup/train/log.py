@@ -9,6 +9,7 @@ from typing import Any
 from groundup.progress import Progress
 from groundup.tables import printable
 from groundup.track.run import Bystander, Run
+from groundup.train.breakdown import Stopwatch, added
 from groundup.train.config import Settings
 from groundup.train.guard.guard import Verdict
 from groundup.train.heartbeat import Heart
@@ -26,6 +27,7 @@ class Log:
     Args:
         flops_per_token, matmul_flops_per_second: for the share of the machine's rate in use (MFU).
         alert: called with every event that somebody on watch should know of.
+        timer: is told by the loop where the time goes.
     """
 
     def __init__(
@@ -37,11 +39,14 @@ class Log:
         flops_per_token: float,
         matmul_flops_per_second: float,
         alert: Alert,
+        timer: Stopwatch | None = None,
     ) -> None:
         self.run, self.shown, self.device, self.alert = run, shown, device, alert
         self.flops_per_token = flops_per_token
         self.matmul_flops_per_second = matmul_flops_per_second
         self.began, self.elapsed_before = time.perf_counter(), state.elapsed_seconds
+        self.timer = timer or Stopwatch()
+        self._part_seconds, self._unwritten = dict(state.part_seconds), dict[str, float]()
 
     def step(
         self,
@@ -51,8 +56,13 @@ class Log:
         grad_norm: float,
         factor: float,
         seconds: float,
+        more: Mapping[str, float] | None = None,
     ) -> None:
-        """Write the step that was just taken; ``factor`` is what the guard lowered its rate by."""
+        """Write the step that was just taken; ``factor`` is what the guard lowered its rate by.
+
+        Args:
+            more: figures beside the usual ones.
+        """
         state.record_loss(state.step, loss)
         state.step_seconds += seconds
         tokens = settings.batch_size * settings.context_length
@@ -69,6 +79,8 @@ class Log:
                 "tokens": state.tokens,
                 "tokens_per_second": rate,
                 "mfu": mfu,
+                **(more or {}),
+                **self._parts(),
             },
         )
         self.shown.advance(tokens, f"loss {loss:.3f}  {rate:,.0f} tok/s  MFU {mfu:.0%}")
@@ -136,3 +148,16 @@ class Log:
         """Bring what was measured up to this moment into the state."""
         state.elapsed_seconds = self.elapsed_before + time.perf_counter() - self.began
         state.peak_memory_bytes = max(state.peak_memory_bytes, peak_memory_bytes(self.device))
+        self._take()
+        state.part_seconds = dict(self._part_seconds)
+
+    def _take(self) -> None:
+        parts = self.timer.taken()
+        self._part_seconds = added(self._part_seconds, parts)
+        self._unwritten = added(self._unwritten, parts)
+
+    def _parts(self) -> dict[str, float]:
+        """Seconds by part since the last step was written, saves and looks behind it among them."""
+        self._take()
+        written, self._unwritten = self._unwritten, {}
+        return {f"{part}_seconds": round(taken, 6) for part, taken in written.items()}

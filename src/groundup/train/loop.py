@@ -20,8 +20,11 @@ from typing import Any
 from groundup.errors import Interrupted
 from groundup.tokens.dataset import TokenDataset
 from groundup.train import faults
+from groundup.train.asynchronous.local_sgd import is_local, synchronise
 from groundup.train.average import averaged
 from groundup.train.batch import Batch, Counts, counts_of
+from groundup.train.breakdown import Stopwatch
+from groundup.train.compile import eagerly
 from groundup.train.config import Settings
 from groundup.train.distributed import FIRST_STEP_SECONDS, Ranks, limit_waiting, rows_of
 from groundup.train.guard.guard import Guard, Verdict
@@ -31,6 +34,7 @@ from groundup.train.integrity.checks import IntegrityChecks
 from groundup.train.integrity.finding import Finding
 from groundup.train.log import Log
 from groundup.train.objective import Objective
+from groundup.train.parallel.context import tokens_of
 from groundup.train.parallel.model import whole_model
 from groundup.train.ramps import batch_size_at, cut_rows, sequence_length_at
 from groundup.train.recovery import Recovery
@@ -64,6 +68,7 @@ class Training:
         log, heart: what is written and shown, and the sign of life.
         stop: whether this process was asked to stop.
         ranks: this process among those of the run.
+        after_step: called when a step is done and written.
     """
 
     dataset: TokenDataset
@@ -77,6 +82,12 @@ class Training:
     heart: Heart
     stop: Callable[[], bool]
     ranks: Ranks
+    after_step: Callable[[], None] = lambda: None
+
+    @property
+    def timer(self) -> Stopwatch:
+        """Told what begins, so that the log knows where the time goes."""
+        return self.log.timer
 
 
 def train(state: RunState, run: Training) -> None:
@@ -93,11 +104,13 @@ def train(state: RunState, run: Training) -> None:
     saved = state.step  # of the last save that was waited for
     while True:
         started = time.perf_counter()
+        run.timer.at("log")
         settings = run.changes.take_effect(state, settings, run.log)
         if state.step >= settings.steps:
             if state.step == saved:
                 break
             # No step knew itself to be the last.
+            synchronise(state, settings, run.ranks)
             settings = keep(state, settings, of_step(settings, state.step), run, wait=True)
             saved = state.step
             continue
@@ -120,12 +133,16 @@ def train(state: RunState, run: Training) -> None:
             run.log.intervention("alarm", state, verdict)
 
         run.heart.at("optimizer", state.step)
+        run.timer.at("optimizer")
         factor = run.guard.learning_rate_factor(state.step) * run.changes.factor(state.step)
         apply_gradients(state, now, found, factor)
+        synchronise(state, settings, run.ranks)
+        run.timer.at("log")
         run.guard.accepted(loss, grad_norm)
         run.checks.after_update(state)
         faults.point("step", state.step)
         run.log.step(state, now, loss, grad_norm, factor, time.perf_counter() - started)
+        run.after_step()
         if state.step == first + 1:
             limit_waiting(run.ranks)  # the first step may take long, later ones not
 
@@ -147,13 +164,16 @@ def computed(
     """The step's own settings, the gradients of its batch, and what is not as it must be."""
     now = of_step(settings, state.step)
     run.heart.at("batch", state.step)
+    run.timer.at("data")
     batch, counts = batch_of(state, now, run)
     run.heart.at("forward/backward", state.step)
     tell = (float(run.stop()), run.changes.noticed(state.step))
     compute = partial(
-        gradients, state, now, batch, counts, run.objective.loss, run.ranks, tell=tell
-    )
+        gradients, state, now, batch, counts, run.objective.loss, run.ranks, tell=tell,
+        timer=run.timer,
+    )  # fmt: skip
     found, findings = run.checks.computed(state, compute)
+    run.timer.at("log")
     findings += run.checks.before_update(state) + run.checks.at_step(state)
     run.changes.heard(found.told[1])
     run.log.news(state, run.heart)
@@ -166,6 +186,7 @@ def set_right(
 ) -> Settings:
     """Leave the batch out or go back, as the verdict says; the settings in force after it."""
     run.heart.at("checkpoint", state.step)
+    run.timer.at("checkpoint")
     with patience(run):
         went_back = run.recovery.act(verdict, state, now.batch_size, **how)
     if not went_back:
@@ -188,6 +209,7 @@ def keep(
 ) -> Settings:
     """Save the state if it is good, otherwise go back; the settings in force after it."""
     run.heart.at("checkpoint", state.step)
+    run.timer.at("checkpoint")
     findings = run.checks.before_update(state) + run.checks.at_step(state, now=True)
     with patience(run):
         verdict = (
@@ -229,8 +251,11 @@ def batch_of(state: RunState, settings: Settings, run: Training) -> tuple[Batch,
         [(each["cursor"], each["weights"]) for each in state.mixtures],
     )
     whole = cut_rows(whole, sequence_length_at(settings, state.step))
-    counts = counts_of(whole)  # of all ranks' rows: every rank knows them, none is asked
-    return rows_of(whole, run.ranks).to(settings.device), counts.to(settings.device)
+    mine = rows_of(whole, run.ranks)
+    # Of all ranks' rows: every rank knows them, none is asked. A replica of its own has its own.
+    counts = counts_of(mine if is_local(settings) else whole)
+    mine = tokens_of(mine, state.model.config, run.ranks)
+    return mine.to(settings.device), counts.to(settings.device)
 
 
 def look(state: RunState, settings: Settings, run: Training, last: bool) -> None:
@@ -241,7 +266,8 @@ def look(state: RunState, settings: Settings, run: Training, last: bool) -> None
     if not (evaluates or samples):
         return
     run.heart.at("evaluate", state.step)
-    with averaged(state), whole_model(state.model) as model:
+    run.timer.at("evaluate")
+    with averaged(state), whole_model(state.model) as model, eagerly(state.model):
         if evaluates:
             metrics = run.hooks.evaluate(model)
             state.validation_loss = metrics["loss"]

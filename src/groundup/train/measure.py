@@ -228,12 +228,7 @@ def measure_model(config: Any, settings: Any, sample_tokens: int, scratch: Path)
 
     state = new_state(config, settings)
     objective = stand_in(ObjectiveConfig(**settings.objective), config.vocab_size, settings.device)
-    shape = (settings.batch_size, objective.tokens_per_row(settings.context_length))
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(
-        min(256, config.vocab_size // 2), config.vocab_size, shape, generator=generator
-    )  # behind the special ones
-    batch = objective.batch_of_rows(tokens.numpy(), tokens.numpy(), (0,)).to(settings.device)
+    batch = random_batch(objective, config.vocab_size, settings).to(settings.device)
 
     seconds: list[float] = []
     begin = time.perf_counter()
@@ -296,6 +291,20 @@ def measure_model(config: Any, settings: Any, sample_tokens: int, scratch: Path)
     }
 
 
+def random_batch(objective: Any, vocab_size: int, settings: Any) -> Any:
+    """A batch of the settings' shape, of tokens at random behind the special ones; on the CPU.
+
+    Args:
+        objective: from `objective.stand_in`.
+    """
+    import torch
+
+    shape = (settings.batch_size, objective.tokens_per_row(settings.context_length))
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(min(256, vocab_size // 2), vocab_size, shape, generator=generator)
+    return objective.batch_of_rows(tokens.numpy(), tokens.numpy(), (0,))
+
+
 def expected_memory(model: Any, settings: Any, job: Job, base: int) -> int:
     """The plan's estimate before anything is measured, bytes: trying it might take the machine."""
     from groundup.plan.local.peak import uncalibrated
@@ -307,7 +316,9 @@ def expected_memory(model: Any, settings: Any, job: Job, base: int) -> int:
         base_memory_bytes=base,
         tokens=settings.micro_batch_size * job.context_length,
         context_length=job.context_length,
-        optimizer=settings.optimizer,
+        optimizer=job.kept,
+        recompute=job.recompute,
+        offload_optimizer=job.offload_optimizer,
     ).total
 
 

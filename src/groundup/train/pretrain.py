@@ -19,10 +19,15 @@ from groundup.files import LOCK, lock, read_json, remove_temporaries
 from groundup.progress import Progress, progress, say
 from groundup.tokens.dataset import TokenDataset
 from groundup.track.run import Bystander, Run, newest_good_checkpoint, rewind
+from groundup.train.agreement import require_agreement
+from groundup.train.asynchronous.local_sgd import is_local
+from groundup.train.asynchronous.serve import serve
 from groundup.train.average import averaged
 from groundup.train.batch import counts_of
+from groundup.train.breakdown import stopwatch
 from groundup.train.changes import Change, record
 from groundup.train.checkpoint import load_checkpoint
+from groundup.train.compile import compile_blocks, eagerly, is_compiled
 from groundup.train.config import Settings
 from groundup.train.distributed import (
     ALONE,
@@ -44,8 +49,10 @@ from groundup.train.integrity.config import IntegrityConfig
 from groundup.train.log import Log
 from groundup.train.loop import Hooks, Training, train
 from groundup.train.objective import CAUSAL, Objective
+from groundup.train.parallel.context import tokens_of
 from groundup.train.parallel.model import whole_model
 from groundup.train.precision import autocast
+from groundup.train.profile import profiled
 from groundup.train.ramps import samples_before
 from groundup.train.recovery import Recovery, chosen
 from groundup.train.resources import SMALLER, is_out_of_memory, pick_device, reset_peak_memory, use
@@ -80,6 +87,9 @@ class Job:
         planned_samples: that its mixture was made for.
         allow: keys of the settings that may differ from the run's own.
         until: a step to stop after as if it was asked for; None: none.
+        profile: whether a few steps are profiled.
+        worker_command: starts a worker of the run where a parameter server trains it; None: the
+            server starts none itself.
     """
 
     name: str
@@ -97,6 +107,8 @@ class Job:
     allow: tuple[str, ...] = ()
     planned_samples: int | None = None
     until: int | None = None
+    profile: bool = False
+    worker_command: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,11 +140,15 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks = ALONE
 
 def train_whole(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks) -> None:
     """`pretrain`, the folder being this run's alone."""
+    compiled = is_compiled(job.settings, job.predicted)
+    job = replace(job, settings=replace(job.settings, compile=compiled))
     config, settings = ModelConfig.from_dict(job.key["model"]), job.settings
     pick_device(settings.device)
     use(settings.n_threads, settings.float32_matmul_precision)
     reset_peak_memory(settings.device)
     state = new_state(config, settings, ranks)
+    if compiled:
+        compile_blocks(state.model)
     fingerprint = fingerprint_of(job.key, dataset, settings, ranks)
     changes = Changes(
         settings,
@@ -146,7 +162,10 @@ def train_whole(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks) -> 
     run = opened.run
     try:
         with parts(folder, dataset, job, state, opened) as training:
-            train(state, training)
+            if settings.asynchronous["kind"] == "parameter_server":
+                serve(state, training, fingerprint, job.worker_command)
+            else:
+                train(state, training)
     except (Interrupted, KeyboardInterrupt):
         run.finish("interrupted")
         raise
@@ -167,7 +186,7 @@ def train_whole(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks) -> 
         raise
 
     casting = partial(autocast, settings.device, settings.precision)
-    with averaged(state), whole_model(state.model) as model:
+    with averaged(state), whole_model(state.model) as model, eagerly(state.model):
         whole = job.evaluate_whole(model, casting)
     measured = {
         "duration_seconds": state.elapsed_seconds,
@@ -186,6 +205,7 @@ def train_whole(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks) -> 
         skipped=len(state.guard.skips),
         rewinds=len(state.guard.rewinds),
         changes_by_hand=[dict(record(change)) for change in changes.by_hand],
+        part_seconds=state.part_seconds,
         measured=measured,
     )
 
@@ -209,10 +229,11 @@ def parts(
     flops_per_token = flops / (settings.batch_size * settings.context_length)
     guard_config = GuardConfig(**settings.guard)
     guard = Guard(guard_config, state.guard, probe_of(state, job, dataset, ranks))
-    keep = Retention(
-        settings.keep_last, settings.keep_every, settings.keep_best, settings.checkpoint_every
-    )
+    keep = Retention(settings.keep_last, settings.keep_every, settings.keep_best)
+    timer = stopwatch(settings.device)
+    wanted = job.profile and ranks.is_first
     with (
+        profiled(folder / "profile", timer, settings.device, wanted=wanted) as after_step,
         bar(state, changes.settings_after(settings.steps)) as shown,
         stop_requested() as stop,
         closing(Saver(folder / "checkpoints", keep, ranks)) as saver,
@@ -234,6 +255,7 @@ def parts(
             flops_per_token,
             job.matmul_flops_per_second,
             alert,
+            timer,
         )
         recovery = Recovery(
             folder / "checkpoints",
@@ -255,13 +277,20 @@ def parts(
                 sample=lambda model: job.sample(model, casting),
             ),
             guard=guard,
-            checks=IntegrityChecks(IntegrityConfig(**settings.integrity), ranks),
+            checks=IntegrityChecks(integrity_of(settings), ranks),
             recovery=recovery,
             log=log,
             heart=heart,
             stop=lambda: stop() or (job.until is not None and state.step >= job.until),
             ranks=ranks,
+            after_step=after_step,
         )
+
+
+def integrity_of(settings: Settings) -> IntegrityConfig:
+    """The checks of a run; replicas with steps of their own are not to be alike."""
+    config = IntegrityConfig(**settings.integrity)
+    return config.model_copy(update={"compare_every": None}) if is_local(settings) else config
 
 
 def launch_number(ranks: Ranks) -> int:
@@ -281,17 +310,20 @@ def probe_of(
     held_out = job.held_out
     if held_out is None or held_out.n_windows(n_tokens) < settings.micro_batch_size:
         held_out = dataset  # too little is held out: the first samples, which are soon forgotten
-    rows = max(settings.micro_batch_size, ranks.size)
+    rows = max(settings.micro_batch_size, ranks.n_shares)
+    rows += -rows % ranks.n_shares if is_local(settings) else 0
     whole = objective.batch_at(held_out, settings.seed, 0, rows, settings.context_length)
-    counts = counts_of(whole).to(settings.device)
-    batch = rows_of(whole, ranks).to(settings.device)
+    mine = rows_of(whole, ranks)
+    counts = counts_of(mine if is_local(settings) else whole).to(settings.device)
+    batch = tokens_of(mine, state.model.config, ranks).to(settings.device)
     plain = replace(settings, l1=0.0, l2=0.0)
 
     def probe() -> tuple[float, float]:
         devices = [torch.cuda.current_device()] if settings.device == "cuda" else []
         was_training = state.model.training
         state.model.eval()
-        with torch.random.fork_rng(devices), gradients_aside(state.model):
+        forked, aside = torch.random.fork_rng(devices), gradients_aside(state.model)
+        with forked, aside, eagerly(state.model):
             torch.manual_seed(settings.seed)
             found = gradients(state, plain, batch, counts, objective.loss, ranks)
         state.model.train(was_training)
@@ -313,7 +345,10 @@ def open_run(
 
     Raises:
         InputError: the checkpoint is of another model, other settings or other tokens.
+        ConfigError: the processes do not all bring the same fingerprint, or the same code.
     """
+    if ranks.size > 1:
+        require_agreement(fingerprint, "tokens, settings and machine")
     if ranks.is_first:
         remove_temporaries(folder)
         remove_temporaries(folder / "checkpoints")

@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 
-from groundup.errors import CorruptError, DivergedError, GroundupError
-from groundup.files import read_json
+from groundup.errors import CorruptError, DivergedError
 from groundup.track.run import checkpoint_name, checkpoints, is_whole, step_of
 from groundup.train.checkpoint import load_checkpoint
 from groundup.train.distributed import Ranks, barrier, summed
@@ -23,7 +22,7 @@ from groundup.train.guard.guard import Guard, Verdict
 from groundup.train.hot_swap import Changes
 from groundup.train.integrity.finding import Finding, error_of
 from groundup.train.log import Log
-from groundup.train.retention import remove
+from groundup.train.retention import is_regular, remove
 from groundup.train.state import RunState
 from groundup.train.step import drop_gradients
 from groundup.train.writer import Saver
@@ -210,11 +209,3 @@ def chosen(path: Path | None, folder: Path, ranks: Ranks) -> Path | None:
     step = -1 if path is None else step_of(path)
     step = int(summed(torch.tensor(step if ranks.is_first else 0), ranks))
     return None if step < 0 else folder / checkpoint_name(step)
-
-
-def is_regular(path: Path) -> bool:
-    """Whether a checkpoint is one that the uninterrupted run has too."""
-    try:
-        return bool(read_json(path / "state.json")["is_regular"])
-    except (GroundupError, KeyError, TypeError):
-        return False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from groundup.artifacts import read_artifact
 from groundup.errors import GroundupError
-from groundup.files import TEMPORARY, fsync_folder
+from groundup.files import TEMPORARY, fsync_folder, read_json
 from groundup.track.run import checkpoints, step_of
 
 
@@ -18,17 +18,15 @@ class Retention:
     """What is kept besides the newest checkpoint, which always is.
 
     Attributes:
-        keep_last: so many of the regular ones, the newest of them.
+        keep_last: so many of the regular ones, the newest of them. One made when the run was asked
+            to stop is none: it stays only while it is the newest.
         keep_every: those at multiples of so many steps, for good.
         keep_best: the one with the lowest validation loss at its own step.
-        regular_every: steps between regular checkpoints. One made when the run was asked to stop
-            lies between them: it stays only while it is the newest.
     """
 
     keep_last: int
     keep_every: int | None = None
     keep_best: bool = False
-    regular_every: int = 1
 
 
 def superseded(folder: Path, newest: Path, keep: Retention) -> list[Path]:
@@ -38,7 +36,7 @@ def superseded(folder: Path, newest: Path, keep: Retention) -> list[Path]:
     course that was abandoned, and are overwritten in their turn.
     """
     before = {path: step_of(path) for path in checkpoints(folder) if path <= newest}
-    regular = [path for path, step in before.items() if step % keep.regular_every == 0]
+    regular = [path for path in before if is_regular(path)]
     kept = {newest, *regular[-keep.keep_last :]}
     if keep.keep_every is not None:
         kept |= {path for path, step in before.items() if step % keep.keep_every == 0}
@@ -46,6 +44,17 @@ def superseded(folder: Path, newest: Path, keep: Retention) -> list[Path]:
         best = min(before, key=evaluation, default=newest)
         kept |= {best} if evaluation(best) < math.inf else set()
     return [path for path in before if path not in kept]
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a checkpoint is one that the uninterrupted run has too, by its own word.
+
+    By its step it could not be told once `checkpoint_every` has changed.
+    """
+    try:
+        return bool(read_json(path / "state.json")["is_regular"])
+    except (GroundupError, KeyError, TypeError):
+        return False
 
 
 def evaluation(path: Path) -> float:

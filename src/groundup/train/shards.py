@@ -131,6 +131,11 @@ class Shards:
         """Shape of every whole tensor."""
         return {name: pieces[0].box.whole for name, pieces in self.pieces.items()}
 
+    def part(self, prefix: str) -> Shards:
+        """Those tensors whose names begin with ``prefix``, without it."""
+        found = {name: each for name, each in self.pieces.items() if name.startswith(prefix)}
+        return Shards({name.removeprefix(prefix): each for name, each in found.items()})
+
     def dtype(self, name: str) -> torch.dtype:
         """What a tensor is stored as."""
         return self.pieces[name][0].dtype

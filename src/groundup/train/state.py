@@ -17,7 +17,7 @@ from groundup.model.weights import weights_of
 from groundup.track.run import EMPTY_CHAIN, chain_loss
 from groundup.train.guard.memory import GuardMemory
 from groundup.train.optimizers.groups import Optimizers, optimizer_tensors
-from groundup.train.parallel.pieces import whole_tensor
+from groundup.train.parallel.everywhere import whole_tensors
 
 
 @dataclass
@@ -27,6 +27,8 @@ class RunState:
     Attributes:
         optimizers: of the weights, or none where the model is only looked at.
         average: moving average of the weights by parameter name, where one is kept.
+        outer: of local SGD, what the outer step needs (`asynchronous.local_sgd`).
+        asynchronous: what of asynchronous training is no tensor: a server's ledger, the last sync.
         guard: what the guard remembers (`guard.memory`).
         step: optimizer steps done.
         cursor: training samples used up, whether learnt from or left out: where the next batch
@@ -37,16 +39,20 @@ class RunState:
         mixtures: mixtures that took the place of the first one: ``{"cursor", "weights"}``.
         activation: ``{"before", "after", "share"}`` where a change has given the networks another.
         clip_norms: each parameter's usual gradient norm, of adaptive clipping.
-        is_regular: of a checkpoint: whether the uninterrupted run has it too (`recovery`).
+        is_regular: of a checkpoint: whether the uninterrupted run has it too, as the one that a
+            stop was asked for has not (`recovery`).
         n_changes: changes by hand that were known when the checkpoint was made.
         n_events, n_abandoned: lines of these logs that belong to the run up to here.
         validation_loss: measured at exactly this step; None at any other.
         elapsed_seconds, step_seconds, peak_memory_bytes: measured up to here; never hashed.
+        part_seconds: where the time went, by the names of `breakdown.PARTS`; never hashed.
     """
 
     model: Any  # a Transformer, or a pair of them (ELECTRA)
     optimizers: Optimizers
     average: dict[str, Tensor] | None = None
+    outer: dict[str, Tensor] | None = None
+    asynchronous: dict[str, Any] | None = None
     guard: GuardMemory = field(default_factory=GuardMemory)
     step: int = 0
     cursor: int = 0
@@ -55,7 +61,7 @@ class RunState:
     mixtures: list[dict[str, Any]] = field(default_factory=list)
     activation: dict[str, Any] | None = None
     clip_norms: dict[str, float] = field(default_factory=dict)
-    is_regular: bool = False
+    is_regular: bool = True
     n_changes: int = 0
     n_events: int = 0
     n_abandoned: int = 0
@@ -63,6 +69,7 @@ class RunState:
     elapsed_seconds: float = 0.0
     step_seconds: float = 0.0
     peak_memory_bytes: int = 0
+    part_seconds: dict[str, float] = field(default_factory=dict)
 
     def record_loss(self, step: int, loss: float) -> None:
         """Chain one step's loss."""
@@ -74,7 +81,8 @@ class RunState:
             "model": weights_of(self.model),
             "optimizer": dict(optimizer_tensors(self.model, self.optimizers)),
         }
-        return groups if self.average is None else {**groups, "average": self.average}
+        more = {"average": self.average, "outer": self.outer}
+        return groups | {name: tensors for name, tensors in more.items() if tensors}
 
     def record(self) -> dict[str, Any]:
         """Everything that is no tensor and no random generator, as JSON."""
@@ -83,7 +91,8 @@ class RunState:
     def restore(self, record: Mapping[str, Any]) -> None:
         """Put back what `record` gave."""
         for name in SCALARS:
-            setattr(self, name, record[name])
+            if name in record or name not in LATER:
+                setattr(self, name, record[name])
         self.guard = GuardMemory.from_dict(record["guard"])
 
     def final_hash(self) -> str:
@@ -93,8 +102,7 @@ class RunState:
         """
         digest = hashlib.sha256(f"{self.step} {self.cursor} {self.loss_chain}".encode())
         for group, tensors in sorted(self.tensors().items()):
-            for name, tensor in sorted(tensors.items()):
-                whole = whole_tensor(tensor)
+            for name, whole in whole_tensors(self.model, tensors):
                 digest.update(f"{group} {name} {whole.dtype} {tuple(whole.shape)}".encode())
                 digest.update(tensor_bytes(whole))
         return digest.hexdigest()
@@ -103,8 +111,9 @@ class RunState:
 SCALARS = (
     "step", "cursor", "tokens", "loss_chain", "mixtures", "activation", "clip_norms",
     "is_regular", "n_changes", "n_events", "n_abandoned", "validation_loss", "elapsed_seconds",
-    "step_seconds", "peak_memory_bytes",
+    "step_seconds", "peak_memory_bytes", "part_seconds", "asynchronous",
 )  # fmt: skip
+LATER = ("part_seconds", "asynchronous")  # checkpoints of earlier versions do not have them
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:

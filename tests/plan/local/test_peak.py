@@ -48,6 +48,10 @@ def test_states_are_exact() -> None:
     for optimizer, state in (
         ("adamw", 8 * counts.total),
         ("muon", 4 * matrices + 8 * 2 * 4096 * 256),
+        ("muon-bf16", 2 * matrices + 4 * 2 * 4096 * 256),
+        ("adamw-bf16", 4 * counts.total),
+        ("momentum", 4 * counts.total),
+        ("sgd", 0),
     ):
         parts = counted(config, machine(), tokens=4096, context_length=256, optimizer=optimizer)
         assert parts.weights == parts.gradients == 4 * counts.total

@@ -8,6 +8,7 @@ from groundup.cli.frame import LazyGroup
 
 COMMANDS = {
     "guard": ("groundup.cli.bench.guard:guard", "Faults in small trainings, and who recovers."),
+    "train": ("groundup.cli.bench.train:train", "Tokens per second of real training steps."),
 }
 
 

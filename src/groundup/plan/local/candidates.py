@@ -22,6 +22,7 @@ from groundup.plan.local.law import Law
 from groundup.plan.local.machine import Machine
 from groundup.plan.local.pace import StepTimes, Work, cadence, near_measured, step_times
 from groundup.plan.local.peak import USABLE, MemoryParts, peak_memory
+from groundup.plan.states import kept_by
 from groundup.units import format_bytes, format_duration
 
 # (layers, width), each about twice the compute of the one before; widths are whole heads of 64.
@@ -68,6 +69,15 @@ class Job:
     objective: str = "causal"
     sentence: bool = False  # a second task on pairs of sentences
     network: Mapping[str, Any] | None = None  # that of `pretrain.init_from`, whole
+    optimizer_dtype: str = "fp32"
+    momentum: float = 0.9
+    recompute: str = "none"
+    offload_optimizer: bool = False
+
+    @property
+    def kept(self) -> str:
+        """What its optimizer keeps, as a key of `states.OPTIMIZERS`."""
+        return kept_by(self.optimizer, self.momentum, self.optimizer_dtype)
 
     @property
     def is_causal(self) -> bool:
@@ -175,7 +185,9 @@ def consider(
         tokens_per_step=job.tokens_per_step,
         tokens_per_micro_batch=(job.micro_batch_size or job.batch_size) * job.context_length,
         context_length=job.context_length,
-        optimizer=job.optimizer,
+        optimizer=job.kept,
+        recompute=job.recompute,
+        offload_optimizer=job.offload_optimizer,
     )
     asked = set(job.sizes()) if job.n_layers is not None else set(sizes)
     return [

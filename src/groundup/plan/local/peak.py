@@ -14,6 +14,8 @@ from groundup.architecture.config import ModelConfig
 from groundup.architecture.counts import parameters
 from groundup.plan.local.machine import Machine
 from groundup.plan.local.pace import measured_step
+from groundup.plan.sharding import stages
+from groundup.plan.states import optimizer_of
 
 USABLE = 0.9  # of the device; the rest is for fragments and for others
 
@@ -44,6 +46,8 @@ def peak_memory(
     tokens_per_micro_batch: int,
     context_length: int,
     optimizer: str,
+    recompute: str = "none",
+    offload_optimizer: bool = False,
 ) -> list[MemoryParts]:
     """The peak of each of ``configs``; a measured size has the measured total.
 
@@ -53,7 +57,9 @@ def peak_memory(
         tokens_per_step: batch × context.
         tokens_per_micro_batch: tokens of one forward and backward pass.
         context_length: tokens of one sequence.
-        optimizer: "muon" or "adamw".
+        optimizer: a key of `states.OPTIMIZERS`.
+        recompute: ``pretrain.recompute``.
+        offload_optimizer: ``pretrain.offload_optimizer``.
     """
     from groundup.plan.solve import nonnegative_least_squares
 
@@ -66,6 +72,8 @@ def peak_memory(
             tokens=tokens_per_micro_batch,
             context_length=context_length,
             optimizer=optimizer,
+            recompute=recompute,
+            offload_optimizer=offload_optimizer,
         )
 
     counted = {(config.n_layers, config.d_model): count(config) for config in configs}
@@ -107,6 +115,8 @@ def uncalibrated(
     tokens: int,
     context_length: int,
     optimizer: str,
+    recompute: str = "none",
+    offload_optimizer: bool = False,
 ) -> MemoryParts:
     """The parts from the architecture alone.
 
@@ -121,10 +131,21 @@ def uncalibrated(
         base_memory_bytes: of the process without a model.
         tokens: of one forward and backward pass.
         context_length: tokens of one sequence.
-        optimizer: muon keeps one momentum per matrix weight, adamw two moments per weight.
+        optimizer: a key of `states.OPTIMIZERS`: muon keeps one momentum per matrix weight, adamw
+            two moments per weight.
+        recompute: ``pretrain.recompute``. Then a layer keeps its input, with selective the results
+            of its linear layers and of fused attention too; one layer at a time is whole.
+        offload_optimizer: ``pretrain.offload_optimizer``. Then the device has no state, and of
+            weights and gradients what is outside the blocks and two blocks: one that runs, and one
+            that comes or goes meanwhile.
     """
     counts = parameters(config)
-    matrices = counts.attention + counts.feed_forward if optimizer == "muon" else 0
+    matrices = counts.attention + counts.feed_forward
+    of_matrix, of_other, of_factor = optimizer_of(optimizer)
+    factors = 0
+    if of_factor:
+        (whole,) = stages(config, 1, 1)
+        factors = (whole.blocks + whole.ends).factored
     width = 2 if precision == "bf16" else 4
     heads, hidden = config.attention, config.feed_forward
     q = heads.n_heads * heads.head_dim
@@ -133,11 +154,24 @@ def uncalibrated(
     if attention == "bmm":
         elements += heads.n_heads * context_length
     per_token_and_layer = elements * width + 4 * config.d_model * 4
+    per_token = float(config.n_layers * per_token_and_layer)
+    if recompute != "none":
+        kept = 4 * config.d_model
+        if recompute == "selective":
+            gated = hidden.activation == "swiglu"
+            linear = q + 2 * kv + (2 if gated else 1) * hidden.d_ff + 2 * config.d_model
+            kept += (linear + (0 if attention == "bmm" else q)) * width
+        per_token = config.n_layers * kept + per_token_and_layer
+    held = float(counts.total)
+    state = of_matrix * matrices + of_other * (counts.total - matrices) + of_factor * factors
+    if offload_optimizer:
+        held = counts.total - matrices + matrices * min(1.0, 2 / config.n_layers)
+        state = 0
     return MemoryParts(
         base=base_memory_bytes,
-        weights=4 * counts.total,
-        gradients=4 * counts.total,
-        optimizer=4 * matrices + 8 * (counts.total - matrices),
-        activations=tokens * config.n_layers * per_token_and_layer,
+        weights=4 * held,
+        gradients=4 * held,
+        optimizer=state,
+        activations=tokens * per_token,
         logits=tokens * config.vocab_size * (width + 4),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from groundup.plan.local.found import found_table
 from groundup.units import (
     format_bytes,
     format_count,
@@ -32,12 +33,13 @@ CHECKED: dict[str, tuple[str, Callable[[float], str]]] = {
 
 
 def plan_tables(plan: Mapping[str, Any]) -> list[Table]:
-    """Four tables: choice and prediction, sizes considered, memory, notes.
+    """Tables: choice and prediction, sizes considered, memory, what was found, if any, notes.
 
     Args:
         plan: `choose.Plan.to_dict`, or the same read back from the artifact.
     """
-    return [_prediction(plan), _sizes(plan), _memory(plan), _notes(plan)]
+    found = [found_table(plan["found"], plan["choice"])] if "found" in plan else []
+    return [_prediction(plan), _sizes(plan), _memory(plan), *found, _notes(plan)]
 
 
 def _prediction(plan: Mapping[str, Any]) -> Table:

@@ -73,7 +73,9 @@ def check_size(
         base_memory_bytes=now.base_memory_bytes,
         tokens=(job.micro_batch_size or job.batch_size) * job.context_length,
         context_length=job.context_length,
-        optimizer=job.optimizer,
+        optimizer=job.kept,
+        recompute=job.recompute,
+        offload_optimizer=job.offload_optimizer,
     )
     left = [step for step in others if (step.n_layers, step.d_model) != size]
     if left:

@@ -65,10 +65,11 @@ def torchrun_arguments(job: Job, worker: Sequence[str], endpoint: str, run_id: s
     Restarts are ours, not torchrun's: between two of them the doctor looks at the node.
 
     Raises:
-        InputError: several nodes without an endpoint, or something that is none.
+        InputError: several nodes without an endpoint, or something that is none. (One node without
+            meets itself at a free port.)
     """
     words = ["--nproc-per-node", str(job.processes), "--max-restarts", "0"]
-    if job.max_nodes == 1:
+    if job.max_nodes == 1 and not endpoint:
         return ["--standalone", *words, *worker]
     if not ENDPOINT.fullmatch(endpoint):
         raise InputError(
@@ -78,6 +79,8 @@ def torchrun_arguments(job: Job, worker: Sequence[str], endpoint: str, run_id: s
             where="--rdzv-endpoint",
             fix=f"name one of the nodes, the same on all of them: HOST:{PORT}",
         )
+    if job.max_nodes == 1:  # else its name is looked up
+        words += ["--local-addr", endpoint.rpartition(":")[0].strip("[]")]
     return [
         "--nnodes", f"{job.min_nodes}:{job.max_nodes}", *words, "--rdzv-backend", "c10d",
         f"--rdzv-endpoint={endpoint}", f"--rdzv-id={run_id}", *worker,

@@ -9,11 +9,13 @@ their decay rises as much, so that rate times decay stays (arXiv:2203.03466, tab
 that of routers and classes falls too, those of embeddings, vectors and head stay. Muon's rate stays
 for all widths: its update of a matrix [out, in] has the spectral norm lr·√max(1, out/in), which is
 what features of all widths need (arXiv:2310.17813, condition 1), whatever the size of a gradient.
+SGD's rate of hidden matrices stays, and rises with the width for embeddings, vectors and head
+(arXiv:2203.03466, table 8). Adafactor's counts in sizes of weights, which fall as the width's root.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -22,7 +24,11 @@ from torch import Tensor, nn
 from groundup.model.init import CLASSES, HIDDEN, mup_ratio, part_of
 from groundup.model.transformer import Transformer
 from groundup.train.config import Settings
+from groundup.train.optimizers.adafactor import Adafactor
+from groundup.train.optimizers.adamw import LeanAdamW
+from groundup.train.optimizers.layouts import alike
 from groundup.train.optimizers.muon import Muon
+from groundup.train.optimizers.sgd import SGD
 from groundup.train.replaced_token import ReplacedTokenPair
 
 Optimizers = list[torch.optim.Optimizer]
@@ -39,39 +45,98 @@ EMBEDDINGS = frozenset({"embed", "position", "token_type", "query_start"})
 
 def build_optimizers(model: Transformer | ReplacedTokenPair, settings: Settings) -> Optimizers:
     """The optimizers of a run; each group keeps its peak rate under ``peak_lr``."""
-    matrices, embeddings, classes, rest = roles(model)
-    betas = (settings.beta1, settings.beta2)
-    ratio = mup_ratio(model.config) if model.config.init == "mup" else 1.0
-    if settings.optimizer == "adamw":
-        lr, decay = settings.learning_rate, settings.weight_decay
-        groups = [
-            {"params": matrices, "lr": lr * ratio, "weight_decay": decay / ratio},
-            {"params": embeddings + rest, "lr": lr, "weight_decay": 0.0},
-            {"params": classes, "lr": lr * ratio, "weight_decay": 0.0},
-        ]
-        optimizers: Optimizers = [torch.optim.AdamW(_filled(groups), lr, betas, fused=True)]
-    else:
-        usual_embedding, usual = BESIDE_MUON.get(model.config.init, OTHERS_BESIDE_MUON)
-        of_embeddings = settings.embedding_learning_rate or usual_embedding
-        of_rest = settings.adam_learning_rate or usual
-        groups = [
-            {"params": embeddings, "lr": of_embeddings},
-            {"params": rest, "lr": of_rest},
-            {"params": classes, "lr": of_rest * ratio},
-        ]
-        # The small epsilon lets tiny gradients of rare symbols still move them (nanochat).
-        adamw = torch.optim.AdamW(
-            _filled(groups), betas=betas, eps=1e-10, weight_decay=0.0, fused=True
-        )
-        dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-        muon = Muon(
-            matrices, settings.learning_rate, settings.momentum, settings.weight_decay, dtype
-        )
-        optimizers = [muon, adamw]
+    optimizers = BUILDERS[settings.optimizer](model, settings)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return optimizers
+
+
+def _muon(model: Transformer | ReplacedTokenPair, settings: Settings) -> Optimizers:
+    matrices, embeddings, classes, rest = roles(model)
+    usual_embedding, usual = BESIDE_MUON.get(model.config.init, OTHERS_BESIDE_MUON)
+    of_embeddings = settings.embedding_learning_rate or usual_embedding
+    of_rest = settings.adam_learning_rate or usual
+    ratio = mup_ratio(model.config) if model.config.init == "mup" else 1.0
+    # The small epsilon lets tiny gradients of rare symbols still move them (nanochat).
+    others = [
+        {"params": embeddings, "lr": of_embeddings},
+        {"params": rest, "lr": of_rest},
+        {"params": classes, "lr": of_rest * ratio},
+    ]
+    # A stage in the middle of a pipeline may have nothing but matrices.
+    is_needed = any(group["params"] for group in others)
+    adamw = [_adamw_of(others, settings, eps=1e-10)] if is_needed else []
+    muon = Muon(
+        _groups([{"params": matrices}]),
+        settings.learning_rate,
+        settings.momentum,
+        settings.weight_decay,
+        torch.bfloat16 if settings.precision == "bf16" else torch.float32,
+        DTYPES[settings.optimizer_dtype],
+    )
+    return [muon, *adamw]
+
+
+def _adamw(model: Transformer | ReplacedTokenPair, settings: Settings) -> Optimizers:
+    ratio = mup_ratio(model.config) if model.config.init == "mup" else 1.0
+    return [_adamw_of(_by_role(model, settings, ratio, 1.0, ratio), settings)]
+
+
+def _sgd(model: Transformer | ReplacedTokenPair, settings: Settings) -> Optimizers:
+    ratio = mup_ratio(model.config) if model.config.init == "mup" else 1.0
+    groups = _groups(_by_role(model, settings, 1.0, 1 / ratio, ratio))
+    return [
+        SGD(
+            groups,
+            settings.learning_rate,
+            settings.momentum,
+            nesterov=settings.nesterov,
+            dtype=DTYPES[settings.optimizer_dtype],
+        )
+    ]
+
+
+def _adafactor(model: Transformer | ReplacedTokenPair, settings: Settings) -> Optimizers:
+    ratio = mup_ratio(model.config) if model.config.init == "mup" else 1.0
+    groups = _groups(_by_role(model, settings, ratio**0.5, 1.0, ratio**0.5))
+    return [Adafactor(groups, settings.learning_rate)]
+
+
+BUILDERS: dict[str, Callable[[Transformer | ReplacedTokenPair, Settings], Optimizers]] = {
+    "muon": _muon, "adamw": _adamw, "sgd": _sgd, "adafactor": _adafactor,
+}  # fmt: skip
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def _by_role(
+    model: Transformer | ReplacedTokenPair,
+    settings: Settings,
+    of_matrices: float,
+    of_rest: float,
+    of_classes: float,
+) -> list[dict[str, Any]]:
+    """The groups of an optimizer that moves all, with the share of the rate of each role."""
+    matrices, embeddings, classes, rest = roles(model)
+    lr = settings.learning_rate
+    return [
+        {
+            "params": matrices,
+            "lr": lr * of_matrices,
+            "weight_decay": settings.weight_decay / of_matrices,
+        },
+        {"params": embeddings + rest, "lr": lr * of_rest, "weight_decay": 0.0},
+        {"params": classes, "lr": lr * of_classes, "weight_decay": 0.0},
+    ]
+
+
+def _adamw_of(
+    groups: list[dict[str, Any]], settings: Settings, eps: float = 1e-8
+) -> torch.optim.Optimizer:
+    groups, betas = _groups(groups), (settings.beta1, settings.beta2)
+    if settings.optimizer_dtype == "bf16":
+        return LeanAdamW(groups, betas=betas, eps=eps)
+    return torch.optim.AdamW(groups, betas=betas, eps=eps, weight_decay=0.0, fused=True)
 
 
 def roles(model: Transformer | ReplacedTokenPair) -> tuple[list[nn.Parameter], ...]:
@@ -97,8 +162,9 @@ def roles(model: Transformer | ReplacedTokenPair) -> tuple[list[nn.Parameter], .
     return matrices, embeddings, classes, rest
 
 
-def _filled(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [group for group in groups if group["params"]]
+def _groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The groups, each once for every layout of its parameters; empty ones left out."""
+    return [{**group, "params": same} for group in groups for same in alike(group["params"])]
 
 
 def set_learning_rate(optimizers: Optimizers, ratio: float) -> None:

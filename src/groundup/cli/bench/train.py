@@ -1,0 +1,154 @@
+"""``groundup bench train``: tokens per second of real training steps, for any size of model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from groundup.cli.options import json_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from groundup.architecture.config import ModelConfig
+    from groundup.tables import Table
+    from groundup.train.throughput import Measured
+
+SIZE = click.IntRange(1)
+
+
+@click.command()
+@click.option("--tokens", required=True, metavar="FILE", help="Tokens to learn: uint16, in a row.")
+@click.option("--family", default="gpt2", metavar="NAME", help="Of the model (gpt2).")
+@click.option("--layers", type=SIZE, required=True, help="Blocks.")
+@click.option("--dim", type=SIZE, required=True, help="Width of the model.")
+@click.option("--heads", type=SIZE, help="Attention heads (default: of size 64).")
+@click.option("--ctx", type=SIZE, required=True, help="Context length, tokens.")
+@click.option("--vocab", type=SIZE, required=True, help="Token ids.")
+@click.option("--batch", type=SIZE, required=True, help="Rows a step.")
+@click.option("--micro-batch", type=SIZE, help="Rows at a time (default: all).")
+@click.option("--dtype", type=click.Choice(["bf16", "fp32"]), default="fp32", help="(fp32)")
+@click.option("--optimizer", type=click.Choice(["adamw", "muon"]), default="adamw", help="(adamw)")
+@click.option(
+    "--attention", type=click.Choice(["auto", "bmm", "sdpa", "flex", "varlen"]), default="auto",
+    help="Implementation (auto: the faster).",
+)  # fmt: skip
+@click.option("--compile", "compiled", is_flag=True, help="Compile the blocks with torch.compile.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="(auto)")
+@click.option("--threads", type=SIZE, help="CPU threads (default: one per core).")
+@click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), default=10.0, help="To train for (10)."
+)
+@json_option
+def train(
+    tokens: str,
+    family: str,
+    layers: int,
+    dim: int,
+    heads: int | None,
+    ctx: int,
+    vocab: int,
+    batch: int,
+    micro_batch: int | None,
+    dtype: str,
+    optimizer: str,
+    attention: str,
+    compiled: bool,
+    device: str,
+    threads: int | None,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """Train a model of this size for some seconds and tell how fast that was.
+
+    Two steps warm up. Then steps as in `groundup pretrain`: the next batch, forward and backward,
+    clipping at norm 1, the update. The last line is one JSON object: tokens trained on, seconds,
+    CPU seconds of all threads, and the last loss in nats per token. With --json it is the only one.
+    """
+    from groundup.architecture.families import build
+    from groundup.errors import BudgetError, ConfigError
+    from groundup.hardware import available_cores
+    from groundup.tables import print_tables
+
+    if vocab > 2**16:
+        raise ConfigError(
+            f"--vocab {vocab} is more than uint16 tokens can name", fix=f"give at most {2**16}"
+        )
+    if micro_batch and batch % micro_batch:
+        raise ConfigError(
+            f"--micro-batch {micro_batch} does not divide --batch {batch}",
+            fix="give a divisor, or leave it out",
+        )
+    model = build(
+        family, vocab_size=vocab, n_layers=layers, d_model=dim, n_heads=heads, context_length=ctx
+    )
+    if model.stack != "decoder":
+        raise ConfigError(
+            f"{family} is one {model.stack}: this measures models that predict the next token",
+            where="--family",
+            fix="name a decoder, for example gpt2 or llama",
+        )
+
+    from groundup.train.config import PretrainConfig
+    from groundup.train.resources import SMALLER, is_out_of_memory
+    from groundup.train.throughput import RawTokens, bench_settings, measure_training
+
+    config = PretrainConfig.model_validate(
+        {"batch_size": batch, "micro_batch_size": micro_batch, "precision": dtype,
+         "optimizer": optimizer, "attention": attention, "compile": compiled, "device": device}
+    )  # fmt: skip
+    try:
+        read = RawTokens(Path(tokens), vocab, ctx)
+        settings = bench_settings(config, model, threads or available_cores())
+        found = measure_training(read, model, settings, seconds)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise BudgetError("the memory did not suffice for a training step", fix=SMALLER) from error
+    if not as_json:
+        print_tables(_tables(model, found))
+    told = {
+        "tokens": found.tokens,
+        "seconds": found.seconds,
+        "cpu": found.cpu_seconds,
+        "loss": found.loss,
+    }
+    click.echo(json.dumps(told))
+
+
+def _tables(model: ModelConfig, found: Measured) -> Iterable[Table]:
+    from groundup.architecture.counts import parameters, training_flops_per_token
+    from groundup.tables import Table
+    from groundup.train.breakdown import PARTS
+    from groundup.units import format_count, format_flops
+
+    chosen: Any = found.settings
+    rate = found.tokens / found.seconds
+    flops = rate * training_flops_per_token(model, model.context_length, causal=True)
+    size = format_count(parameters(model).total)
+    yield Table(
+        f"{size} parameters, {chosen['precision']}, {chosen['optimizer']}, {chosen['device']}",
+        ("figure", "value"),
+        [
+            ("tokens per second", f"{rate:,.0f}"),
+            ("tokens per CPU-second", f"{found.tokens / found.cpu_seconds:,.0f}"),
+            ("seconds per step", f"{found.seconds / found.steps:.3f}"),
+            ("arithmetic", f"{format_flops(flops)}/s, attention counted as causal"),
+            ("attention", chosen["attention"]),
+            ("products in float32", chosen["float32_matmul_precision"]),
+            ("threads", str(chosen["n_threads"])),
+            ("steps", str(found.steps)),
+        ],
+    )
+    total = sum(found.part_seconds.values())
+    yield Table(
+        "Where the time went",
+        ("part", "share", "ms a step"),
+        [
+            (PARTS[part], f"{taken / total:.1%}", f"{1000 * taken / found.steps:.1f}")
+            for part, taken in found.part_seconds.items()
+        ],
+    )

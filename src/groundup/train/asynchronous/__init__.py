@@ -1,0 +1,1 @@
+"""Training without waiting for each other: a parameter server, and local SGD."""

@@ -1,0 +1,1 @@
+"""What is best measured before a long run: micro-batch, learning rate, critical batch size."""
