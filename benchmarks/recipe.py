@@ -6,7 +6,8 @@
 One model of 4 layers × 128 at a context of 64, in fp32 on one thread, through the ordinary step of
 the loop; process CPU time without the evaluations. Two texts: 1.1 million characters of the
 standard library's docstrings (or a file given with --input), and the standard library's source with
-a tokenizer of 1,024. The loss is over the whole validation part, after every twentieth of a run.
+a tokenizer of 1,024. The loss is over the whole validation part, at the end of a run and, in the
+group `against`, after every twentieth of it.
 
 Groups of arms, each with every seed:
 
@@ -59,7 +60,6 @@ from groundup.train.step import train_step
 T = nanogpt.CONTEXT_LENGTH
 SHORT, LONG = nanogpt.STEPS // 7, nanogpt.STEPS // 4  # steps of fast
 RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)  # of the group `tune`; as shipped it is 1e-3
-EVALUATIONS = 20  # of a run
 TEXTS = ("char", "library")
 
 
@@ -82,6 +82,7 @@ class Arm:
         network: changes the family's network.
         first: changes the first weights.
         steps: of nanoGPT's batch; with another batch so many that the tokens are the same.
+        n_evaluations: of a run, evenly spread, the end among them.
         rows: random: windows anywhere, as nanoGPT takes them; in_turn: as groundup does;
             bos_aligned: each begins with a document.
     """
@@ -91,6 +92,7 @@ class Arm:
     network: Callable[[ModelConfig], ModelConfig] = lambda config: config
     first: Callable[[RunState], None] = lambda state: None
     steps: int = SHORT
+    n_evaluations: int = 1
     rows: str = "in_turn"
     is_nanogpt: bool = False
 
@@ -126,6 +128,7 @@ def nanogpt_at(learning_rate: float, steps: int = nanogpt.STEPS) -> Arm:
         family="gpt2",
         network=nanogpt.network,
         steps=steps,
+        n_evaluations=20,
         rows="random",
         is_nanogpt=True,
     )
@@ -184,8 +187,8 @@ def arms(work: Path, text: str) -> dict[str, dict[str, Arm]]:
     tune = {f"nanoGPT, {rate:g}": nanogpt_at(rate) for rate in RATES}
     against = {
         "nanoGPT": nanogpt_at(nanogpt.SETTINGS["learning_rate"]),
-        "fast, 1/7": FAST,
-        "fast, 1/4": replace(FAST, steps=LONG),
+        "fast, 1/7": replace(FAST, n_evaluations=20),
+        "fast, 1/4": replace(FAST, n_evaluations=20, steps=LONG),
     }
     if all(file_of(work, text, name, 0).exists() for name in tune):
         losses = {name: final(read(work, text, name, 0)) for name in tune}
@@ -263,7 +266,7 @@ def trained(text: Text, arm: Arm, seed: int) -> dict[str, Any]:
     if arm.is_nanogpt:
         state.optimizers = [nanogpt.optimizer(state.model, settings)]
     batch_at = batches(text, arm, seed)
-    every = max(1, settings.steps // EVALUATIONS)
+    every = max(1, settings.steps // arm.n_evaluations)
     curve: list[tuple[int, float, float]] = []
     seconds = 0.0
     while state.step < settings.steps:

@@ -30,36 +30,32 @@ def pair() -> Iterator[Pair]:
         yield here, there
 
 
-def outcome(work: Callable[[], object]) -> list[object]:
-    """Start ``work`` in a thread; its result or error will stand in the list."""
-    found: list[object] = []
+class Aside:
+    """Work in a thread, and its result or error."""
 
-    def run() -> None:
+    def __init__(self, work: Callable[[], object]) -> None:
+        self.work, self.found = work, list[object]()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self) -> None:
         try:
-            found.append(work())
+            self.found.append(self.work())
         except WireError as error:
-            found.append(error)
+            self.found.append(error)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    found.append(thread)
-    return found
-
-
-def result(found: list[object]) -> object:
-    thread = found[0]
-    assert isinstance(thread, threading.Thread)
-    thread.join(10)
-    return found[1]
+    def result(self) -> object:
+        self.thread.join(10)
+        return self.found[0]
 
 
 def test_messages_and_tensors_arrive_as_they_were_sent(pair: Pair) -> None:
     here, there = pair
     tensors = {"a": torch.randn(3, 5), "b": torch.tensor([float("nan"), -0.0, 3e38])}
     said = {"kind": "push", "lease": 3, "loss": 0.1}
-    sending = outcome(lambda: send(here, pack(said, tensors)))
+    sending = Aside(lambda: send(here, pack(said, tensors)))
     message, found = unpack(receive(there, 2**20))
-    assert result(sending) is None
+    assert sending.result() is None
     assert message == said
     assert {name: t.numpy().tobytes() for name, t in found.items()} == {
         name: t.numpy().tobytes() for name, t in tensors.items()
@@ -102,9 +98,9 @@ def test_both_sides_prove_the_token_and_never_send_it(pair: Pair) -> None:
 
     for ends in ((there, between), (between, there)):
         threading.Thread(target=listen_in, args=ends, daemon=True).start()
-    admitting = outcome(lambda: admit(here, token))
+    admitting = Aside(lambda: admit(here, token))
     introduce(beyond, token)
-    assert result(admitting) is None
+    assert admitting.result() is None
     assert len(sent) == 4 * wire.NONCE_BYTES
     assert token.encode() not in sent
     assert bytes.fromhex(token) not in sent
@@ -115,28 +111,28 @@ def test_both_sides_prove_the_token_and_never_send_it(pair: Pair) -> None:
 
 def test_a_worker_with_another_token_is_told_so(pair: Pair) -> None:
     here, there = pair
-    admitting = outcome(lambda: admit(here, new_token()))
+    admitting = Aside(lambda: admit(here, new_token()))
     with pytest.raises(TokenError, match="wrong token"):
         introduce(there, new_token())
-    assert isinstance(result(admitting), TokenError)
+    assert isinstance(admitting.result(), TokenError)
 
 
 def test_a_server_without_the_token_learns_nothing_it_could_use(pair: Pair) -> None:
     here, there = pair
-    introducing = outcome(lambda: introduce(there, new_token()))
+    introducing = Aside(lambda: introduce(there, new_token()))
     here.sendall(bytes(32))
     proof = wire.exactly(here, 64, 5.0)[32:]
     here.sendall(proof)  # the worker's own proof sent back is not the server's
-    assert isinstance(result(introducing), TokenError)
+    assert isinstance(introducing.result(), TokenError)
 
 
 def test_garbage_in_place_of_a_proof_is_a_wrong_token(pair: Pair) -> None:
     here, there = pair
-    admitting = outcome(lambda: admit(here, new_token()))
+    admitting = Aside(lambda: admit(here, new_token()))
     there.sendall(
         b"GET / HTTP/1.1\r\nHost: example.org\r\nUser-Agent: nobody-in-particular/1.0\r\n"
     )
-    assert isinstance(result(admitting), TokenError)
+    assert isinstance(admitting.result(), TokenError)
 
 
 def test_a_peer_that_leaves_is_an_error_at_once(pair: Pair) -> None:

@@ -137,7 +137,7 @@ def test_descent_in_a_bowl_diverges_behind_two_over_its_curvature() -> None:
     assert edge < read.diverged < 4 * edge
     assert read.steepest < edge
     assert read.lowest is not None
-    assert read.suggested == min(read.lowest, read.diverged / 10)
+    assert read.suggested == pytest.approx(min(read.lowest, read.diverged / 10))
 
 
 def small_sweep(stop=never, steps=60, high=1000.0):

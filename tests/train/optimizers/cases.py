@@ -1,6 +1,7 @@
 """What each rank of a world does: a few steps of an optimizer on tensors that are cut by hand."""
 
 from collections import Counter
+from dataclasses import replace
 
 import torch
 
@@ -125,8 +126,6 @@ class counted:
 
 def mixed(optimizer, dtype="fp32"):
     """A model with weights cut over two dimensions of a mesh, over one, and whole ones."""
-    from dataclasses import replace
-
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import Replicate, Shard
 
@@ -192,3 +191,8 @@ def messages():
         found[name] = {str(op): n for op, n in seen.get_comm_counts().items()}
     leave(ranks)
     return found
+
+
+def mixed_all(chosen):
+    """`mixed` for each optimizer and dtype, and `messages`, in one world."""
+    return {**{name: mixed(name, dtype) for name, dtype in chosen}, "messages": messages()}
