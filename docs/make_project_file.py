@@ -80,7 +80,10 @@ def page() -> str:
 
 def _single(name: str, rule: dict[str, Any]) -> Iterator[str]:
     """A key that is no section."""
-    told = [f"Default `{rule['default']}`; accepts {accepts(rule)}.", _line(rule["description"])]
+    told = [
+        f"Default `{json.dumps(rule['default'])}`; accepts {accepts(rule)}.",
+        _line(rule["description"]),
+    ]
     yield "\n".join([f"## {name}", "", *told, ""])
 
 

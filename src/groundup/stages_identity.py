@@ -207,9 +207,7 @@ def wanted_settings(
     if has_findings(work.store):  # whose values the plan took, now or when the run began
         section = pretrain_section(work.project)
         left_open += [
-            name
-            for name in FILLED
-            if getattr(section, name) is None and not is_named(name, allow)
+            name for name in FILLED if getattr(section, name) is None and not is_named(name, allow)
         ]
     return {**settings, **{name: own[name] for name in left_open}}
 

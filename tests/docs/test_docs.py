@@ -148,10 +148,12 @@ def test_the_generated_page_is_up_to_date(name: str) -> None:
 
 def test_the_page_of_the_project_file_has_every_key_with_its_default() -> None:
     page = load("project_file").page()
-    rows = re.findall(r"^(?:##+ ([\w.]+)|\| `(\w+)` \| `(.*?)` \|)", page, re.M)
+    rows = re.findall(r"^(?:##+ ([\w.]+)|\| `(\w+)` \| `(.*?)` \||Default `(.*?)`;)", page, re.M)
     section, said = "", {}
-    for heading, key, default in rows:
+    for heading, key, default, alone in rows:
         section = heading or section
+        if alone:
+            said[section] = alone
         if key and key != "key":
             said[f"{section}.{key}"] = default
     known = {".".join(map(str, key)): value for key, value in values(ProjectFile.model_construct())}

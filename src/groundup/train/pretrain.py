@@ -140,14 +140,12 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks = ALONE
 
 def train_whole(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks) -> None:
     """`pretrain`, the folder being this run's alone."""
-    compiled = is_compiled(job.settings, job.predicted)
-    job = replace(job, settings=replace(job.settings, compile=compiled))
     config, settings = ModelConfig.from_dict(job.key["model"]), job.settings
     pick_device(settings.device)
     use(settings.n_threads, settings.float32_matmul_precision)
     reset_peak_memory(settings.device)
     state = new_state(config, settings, ranks)
-    if compiled:
+    if is_compiled(settings, job.predicted):
         compile_blocks(state.model)
     fingerprint = fingerprint_of(job.key, dataset, settings, ranks)
     changes = Changes(

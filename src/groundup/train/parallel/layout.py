@@ -15,9 +15,7 @@ MANY_STAGES = ("interleaved", "zero_bubble")  # schedules for several stages a p
 
 def _or_auto(schema: dict[str, Any]) -> None:
     """In the schema of project files: the section, or the word."""
-    section = dict(schema)
-    schema.clear()
-    schema["anyOf"] = [section, {"const": "auto"}]
+    schema.update(type=["object", "string"], pattern="^auto$")
 
 
 class LayoutConfig(Section):
