@@ -36,7 +36,7 @@ from groundup.tables import Table, print_tables
 from groundup.tokens.dataset import TokenDataset
 from groundup.track.run import read_run
 from groundup.train.asynchronous.config import SERVER_LEARNING_RATE
-from groundup.train.asynchronous.identity import code_hash
+from groundup.train.asynchronous.identity import own_code
 from groundup.train.asynchronous.serve import ADDRESS_FILE, TOKEN_FILE
 from groundup.train.asynchronous.work import Work, work
 from groundup.train.batch import counts_of
@@ -261,7 +261,7 @@ def main() -> None:
     parser.add_argument("--rates", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    code_hash()  # once: the children are of this code, whatever becomes of the files
+    own_code()  # once: the children are of this code, whatever becomes of the files
     tried = (
         [Arm("synchronous", name, rate=rate) for name in given.optimizers for rate in RATES[name]]
         if given.rates

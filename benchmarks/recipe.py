@@ -17,7 +17,8 @@ Groups of arms, each with every seed:
     without   fast with one part taken out or exchanged, over 1/7 of nanoGPT's tokens
     with      fast with something more, over the same
 
-Each finished run is a file DIR/runs/TEXT/ARM/SEED.json; runs that are there are not run again.
+Each finished run is a file DIR/runs/TEXT/ARM/SEED.json; runs that are there are not run again
+unless their settings have changed since.
 """
 
 from __future__ import annotations
@@ -153,6 +154,7 @@ WITHOUT: dict[str, Arm] = {
     "embeddings at the head's rate": fast_but(embedding_learning_rate=0.02),
     "cosine to 0.1 instead of wsd": fast_but(**COSINE),
     "decay over the last fifth": fast_but(decay_fraction=0.2),
+    "decay over the last half": fast_but(decay_fraction=0.5),
     "warm-up of 100 steps": fast_but(warmup_steps=100),
     "betas 0.9, 0.99": fast_but(beta1=0.9, beta2=0.99),
     "momentum 0.95": fast_but(momentum=0.95),
@@ -175,8 +177,8 @@ WITH: dict[str, Arm] = {
     "batch 24": fast_but(batch_size=24),
     "batch from 4 over a third": fast_but(batch_size_ramp={"start": 4, "steps": 143}),
     "rows from 16 over a third": fast_but(sequence_length_ramp={"start": 16, "steps": 95}),
-    "Muon 0.03": fast_but(learning_rate=0.03),
-    "Muon 0.08": fast_but(learning_rate=0.08),
+    "Muon 0.02": fast_but(learning_rate=0.02),
+    "Muon 0.05": fast_but(learning_rate=0.05),
     "head 0.01": fast_but(adam_learning_rate=0.01),
     "decay over all steps": fast_but(decay_fraction=1.0),
 }
@@ -213,7 +215,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     while not given.summary:
-        left = [one for one in wanted(given) if not file_of(given.work, *one[:3]).exists()]
+        left = [one for one in wanted(given) if not is_done(given.work, *one)]
         if not left:
             break
         text, name, seed, arm = left[0]
@@ -246,6 +248,22 @@ def wanted(given: argparse.Namespace) -> Iterator[tuple[str, str, int, Arm]]:
 def file_of(work: Path, text: str, name: str, seed: int) -> Path:
     place = "".join(c if c.isalnum() or c in ".-" else "_" for c in name)
     return work / "runs" / text / place / f"{seed}.json"
+
+
+def is_done(work: Path, text: str, name: str, seed: int, arm: Arm) -> bool:
+    """Whether this run is there, with the settings that the arm has now."""
+    there = file_of(work, text, name, seed).exists()
+    return there and read(work, text, name, seed)["arm"] == told(arm)
+
+
+def told(arm: Arm) -> dict[str, Any]:
+    """What a run's file says of its arm; functions aside, which its name stands for."""
+    return {
+        "settings": dict(arm.settings),
+        "family": arm.family,
+        "steps": arm.steps,
+        "rows": arm.rows,
+    }
 
 
 def read(work: Path, text: str, name: str, seed: int) -> dict[str, Any]:
@@ -282,7 +300,12 @@ def trained(text: Text, arm: Arm, seed: int) -> dict[str, Any]:
                 loss = validation_loss(state, settings, text)
             curve.append((state.tokens, seconds, loss))
     n_parameters = sum(weight.numel() for weight in state.model.parameters())
-    return {"parameters": n_parameters, "steps": settings.steps, "curve": curve}
+    return {
+        "arm": told(arm),
+        "parameters": n_parameters,
+        "steps": settings.steps,
+        "curve": curve,
+    }
 
 
 def config_of(arm: Arm, text: Text) -> ModelConfig:

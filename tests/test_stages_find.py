@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from groundup.artifacts import Artifact
 from groundup.errors import ConfigError
 from groundup.plan.local import fit
 from groundup.plan.local.candidates import Job
@@ -269,3 +271,18 @@ def test_a_change_by_hand_is_checked_like_the_project_files(finished: Finished) 
             require_possible(change, run)
         assert says in "; ".join(caught.value.problems)
         assert "the change at" not in "; ".join(caught.value.problems)
+
+
+def test_a_change_by_hand_must_suit_the_processes_of_the_run(finished: Finished) -> None:
+    (run,) = runs_of(load_project(finished.folder))
+    for layout, rows, says in (
+        ({"pp": 2}, 4, "cannot order 1 micro-batch"),
+        ({"dp_shard": 8}, 4, "8 processes share a batch of 4 rows"),
+    ):
+        manifest = copy.deepcopy(dict(run.manifest))
+        manifest["config"]["settings"]["layout"].update(layout)
+        manifest["fingerprint"]["ranks"].update(layout)
+        change = Change(at=5, batch_size=rows, micro_batch_size=4)
+        with pytest.raises(ConfigError) as caught:
+            require_possible(change, Artifact(run.path, manifest))
+        assert says in "; ".join(caught.value.problems)

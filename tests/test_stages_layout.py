@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
+from groundup import stages_layout
 from groundup.architecture.families import build
 from groundup.architecture.presets import find_model
 from groundup.errors import BudgetError, ConfigError, InputError
 from groundup.plan.hardware import find_chip
 from groundup.plan.layout import search
 from groundup.plan.local.machine import Machine, MeasuredStep
-from groundup.stages_layout import Decided, chip_of, decide, require_runnable
+from groundup.stages_layout import DECIDES, Decided, chip_of, decide, require_runnable
+from groundup.train.config import Settings
 from groundup.train.parallel.layout import LayoutConfig
 from tests.train.small import MODEL, SETTINGS
 
@@ -128,3 +130,60 @@ def test_processes_of_a_cpu_have_their_share_of_it() -> None:
     assert chip.peak_flops == {"fp32": 1e11 / 4}
     assert chip.memory_bytes == 16 * 2**30 / 4 - 300 * 2**20
     assert chip.memory_bandwidth == 2e10 / 4
+
+
+def test_a_layout_is_decided_anew_when_what_it_was_decided_by_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: set[str] = set()
+
+    class Watched(Settings):
+        def __getattribute__(self, name: str) -> Any:
+            if name in Settings.__dataclass_fields__:
+                read.add(name)
+            return super().__getattribute__(name)
+
+    def values(settings: Settings) -> dict[str, Any]:
+        return {
+            each.name: object.__getattribute__(settings, each.name) for each in fields(Settings)
+        }
+
+    def unread(settings: Any, **changes: Any) -> Any:  # `replace` reads everything
+        if not isinstance(settings, Watched):
+            return replace(settings, **changes)
+        return Watched(**{**values(settings), **changes})
+
+    monkeypatch.setattr(stages_layout, "replace", unread)
+    for options in ({}, {"cp": 2}, {"pp": 2}, {"tp": 2, "sp": True}):
+        decide(LLAMA, Watched(**values(LARGE)), auto(**options), H100, 8, 8, None, None)
+    settings = {**values(SETTINGS), "optimizer": "sgd"}
+    decide(MODEL, Watched(**settings), auto(), CPU, 2, 2, None, None)
+    chosen = {"layout", "micro_batch_size", "recompute"}  # by what is decided
+    off = {"compile"}  # of the project file's, and only looked at to refuse what it cannot go with
+    assert read - chosen - off <= set(DECIDES)
+    assert {"optimizer_dtype", "momentum", "asynchronous", "layer_dropout"} <= read
+
+
+def test_memory_is_counted_for_what_is_cut() -> None:
+    large = build("gpt2", vocab_size=50_257, n_layers=12, d_model=768, context_length=1024)
+    settings = replace(SETTINGS, batch_size=4, context_length=1024, optimizer="adamw")
+    whole, cut = (
+        decide(large, settings, given, CPU, 4, 4, 1, "full")
+        for given in (auto(dp_replicate=4), auto())
+    )
+    assert whole.layout["dp_shard"] == 1
+
+    def needs(decided: Decided) -> float:
+        return float(decided.why.split("needs ")[1].split(" MiB")[0].replace(",", ""))
+
+    states = 16 * 124e6 / 2**20  # weights, gradients and two moments, in MiB
+    assert needs(whole) - needs(cut) > 0.5 * states
+
+
+def test_replicas_with_steps_of_their_own_are_copies() -> None:
+    local = {"asynchronous": {"kind": "local_sgd"}}
+    for machine, device in ((CPU, "cpu"), (H100, "cuda")):
+        layout = on_cpu(4, machine=machine, device=device, **local).layout
+        assert (layout["dp_replicate"], layout["dp_shard"]) == (4, 1)
+    with pytest.raises(ConfigError, match="do not fit in the memory"):
+        on_cpu(4, machine=replace(CPU, memory_bytes=2**30), **local)

@@ -157,8 +157,11 @@ def require_plain_target(path: Path) -> None:
     raise StorageError(f"this is {what}, not a plain file", where=str(path), fix="name a file")
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
     """Write ``content`` so that ``path`` is the old file or the whole new one.
+
+    Args:
+        mode: who may read it; until it is whole, its owner alone.
 
     Raises:
         StorageError: the disk is full or the folder is not writable.
@@ -172,7 +175,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)
+            os.chmod(name, mode)
             os.replace(name, path)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -37,11 +37,12 @@ class Part:
 NANOCHAT = {"model.family": "nanochat"}
 MUON = {"pretrain.optimizer": "muon"}
 
-# Rates, momentum, betas: docs/experiments.md, "Learning rates and betas".
+# Muon's rate and the long decay: docs/recipe.md. The other rates, momentum, betas:
+# docs/experiments.md, "Learning rates and betas".
 FAST = (
     Part("network", NANOCHAT),
     Part("muon", {**MUON, "pretrain.weight_decay": 0.0}),
-    Part("muon's rate", {"pretrain.learning_rate": 0.05, "pretrain.momentum": 0.9}, MUON),
+    Part("muon's rate", {"pretrain.learning_rate": 0.03, "pretrain.momentum": 0.9}, MUON),
     Part(
         "rates beside muon",
         {"pretrain.adam_learning_rate": 0.02, "pretrain.embedding_learning_rate": 0.4},
@@ -51,7 +52,7 @@ FAST = (
     Part("schedule", {"pretrain.schedule": "wsd"}),
     Part(
         "long decay",
-        {"pretrain.decay_fraction": 0.5},
+        {"pretrain.decay_fraction": 0.8},
         needs={"pretrain.schedule": "wsd"},
         unless=("pretrain.decay_steps", "pretrain.decay_tokens"),
     ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from groundup.find import RUNS
 from groundup.findings import check
 from groundup.stages_identity import runs_of
 from groundup.train.changes import Change, ask, given_by_hand, in_order
-from groundup.train.config import PretrainConfig
+from groundup.train.config import PretrainConfig, Settings
+from groundup.train.parallel.layout import LayoutConfig
 from groundup.yaml12 import dotted, read_yaml
 
 if TYPE_CHECKING:
@@ -74,15 +76,41 @@ def require_possible(change: Change, run: Artifact) -> None:
         known = f"name {', '.join(sorted(sources))}" if sources else "the run draws from no mixture"
         problems.append(f"mixture: {known}")
     try:
-        section_of(run, settings, change.at).changed(change)
+        section = section_of(run, settings, change.at).changed(change)
     except ValueError as error:
         problems.append(str(error).removeprefix(f"the change at {change.at}: "))
+    else:
+        problems += problems_of_rows(run, settings, section)
     if problems:
         raise ConfigError(
             "the run cannot change that way",
             where=f"--at {change.at}, {run.path}",
             problems=tuple(problems),
         )
+
+
+def problems_of_rows(
+    run: Artifact, settings: Mapping[str, Any], section: PretrainConfig
+) -> Iterator[str]:
+    """Why the processes of a run cannot share a step's rows, once they are as in ``section``."""
+    from groundup.train.distributed import require_rows
+    from groundup.train.parallel.pipeline import require_micro_batches
+
+    began = Settings(**settings)
+    layout, ranks = LayoutConfig(**began.layout), run.manifest["fingerprint"]["ranks"]
+    n_shares = ranks["dp_replicate"] * ranks["dp_shard"]
+    then = replace(
+        began,
+        batch_size=section.batch_size or began.batch_size,
+        micro_batch_size=section.micro_batch_size or began.micro_batch_size,
+        changes=(),  # those known were looked at when they were given
+    )
+    try:
+        require_rows(then, n_shares)
+        if layout.pp > 1:
+            require_micro_batches(then, layout, n_shares)
+    except ConfigError as error:
+        yield f"{error.message}; {error.fix}"
 
 
 def section_of(run: Artifact, settings: Mapping[str, Any], at: int) -> PretrainConfig:

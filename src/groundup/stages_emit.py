@@ -14,9 +14,8 @@ from groundup.stages import STAGES, needed
 from groundup.stages_named import pretrain_section
 from groundup.stages_work import Work
 from groundup.train.config import CHOSEN, PretrainConfig, Settings, unsettled
-from groundup.train.distributed import layout_of
 from groundup.train.launch.emit.job import EmitJob
-from groundup.train.parallel.layout import LayoutConfig
+from groundup.train.parallel.layout import LayoutConfig, layout_of
 
 # What the engines run on, for what the plan would find out by probing.
 ON_GPUS = {"device": "cuda", "precision": "bf16", "attention": "sdpa"}

@@ -32,7 +32,7 @@ from groundup.plan.parallelism import Layout, Recompute
 from groundup.plan.states import kept_by
 from groundup.progress import say
 from groundup.train.config import Settings
-from groundup.train.parallel.layout import MANY_STAGES, LayoutConfig
+from groundup.train.parallel.layout import MANY_STAGES, LayoutConfig, layout_of
 from groundup.units import format_count
 
 if TYPE_CHECKING:
@@ -153,6 +153,18 @@ def decide(
         ConfigError, BudgetError, InputError: see `with_layout`.
     """
     chip = chip_of(machine, settings.precision, n_local)
+    if settings.asynchronous["kind"] == "local_sgd":  # each process has a replica of its own
+        if "dp_replicate" not in given.model_fields_set:
+            given = given.model_copy(update={"dp_replicate": n_ranks})
+        copies = all_sharded(model, settings, given, chip, n_ranks, micro_batch_size, recompute)
+        if copies is None:
+            raise ConfigError(
+                f"{n_ranks} replicas of local_sgd, a process each, do not go with the rest of "
+                "the layout, or do not fit in the memory",
+                where="pretrain.layout",
+                fix="leave the layout's other fields out, or set a smaller model or context_length",
+            )
+        return copies
     if machine.device == "cpu" and not given.model_fields_set & {"tp", "cp", "pp", "vpp"}:
         sharded = all_sharded(model, settings, given, chip, n_ranks, micro_batch_size, recompute)
         if sharded is not None:
@@ -244,15 +256,15 @@ def all_sharded(
 
     Computing again costs a third of a step, a small micro-batch next to nothing: it comes last.
     """
-    layout = given.model_copy(update={"auto": False, "dp_shard": given.dp_shard})
+    layout = given.model_copy(update={"auto": False})
     if n_ranks != (layout.size() or n_ranks) or n_ranks % layout.least:
         return None
     assert chip.memory_bytes is not None
-    share = -(-settings.batch_size // n_ranks)
+    n_shards, share = n_ranks // layout.least, -(-settings.batch_size // n_ranks)
     sizes = list(sizes_of(settings.batch_size, share, micro_batch_size))
     for again, size in itertools.product([recompute] if recompute else RECOMPUTE, sizes):
         spread = Layout(
-            dp=n_ranks, zero=layout.zero, micro_batch_size=min(size, share), recompute=again
+            dp=n_shards, zero=layout.zero, micro_batch_size=min(size, share), recompute=again
         )
         memory = device_memory(
             model,
@@ -262,17 +274,18 @@ def all_sharded(
             precision=settings.precision,
             flash_attention=settings.attention != "bmm",
         )
-        used = memory.used - memory.buffers  # those are a GPU's: context, libraries, buckets
+        # Buffers are a GPU's: context, libraries, buckets.
+        used = memory.used - (memory.buffers if settings.device == "cpu" else 0)
         if used <= USABLE * chip.memory_bytes:
             return Decided(
-                layout={**layout.model_dump(), "dp_shard": n_ranks // layout.dp_replicate},
+                layout={**layout.model_dump(), "dp_shard": n_shards},
                 micro_batch_size=size,
                 recompute=again,
-                words=describe(spread),
+                words=f"dp_replicate {layout.dp_replicate}, {describe(spread)}",
                 tokens_per_second=None,
                 considered=0,
                 fitting=0,
-                why="processes on one CPU share its memory: each has a part of the model, and "
+                why=f"each process has 1/{n_shards} of the model, and "
                 f"needs {used / 2**20:,.0f} MiB beside what a bare process has",
             )
     return None
@@ -308,7 +321,9 @@ def first_possible(
     for ranked in found.ranked:
         try:
             layout = as_ours(ranked, given)
-            sized = replace(settings, micro_batch_size=ranked.micro_batch_size)
+            sized = replace(
+                settings, micro_batch_size=ranked.micro_batch_size, recompute=ranked.recompute
+            )
             require_runnable(model, sized, layout, n_ranks)
         except ConfigError as error:
             reasons[error.message] = None
@@ -365,35 +380,21 @@ def require_runnable(
     Raises:
         ConfigError: it cannot.
     """
-    from groundup.train.distributed import Ranks, layout_of, require_rows
-    from groundup.train.noise.config import ObjectiveConfig
-    from groundup.train.parallel.pipeline import require_micro_batches
-    from groundup.train.parallel.possible import require_shared_rows, require_tokens
-    from groundup.train.parallel.stages import stages_of
-    from groundup.train.parallel.tensor import require_divisible
+    from groundup.train.distributed import Ranks, require_rows
+    from groundup.train.parallel.possible import require_possible_config
 
     axes = layout_of(layout, n_ranks)
     ranks = Ranks(
         size=n_ranks, dp_replicate=axes["dp_replicate"], dp_shard=axes["dp_shard"],
         pp=axes["pp"], cp=axes["cp"], tp=axes["tp"],
     )  # fmt: skip
-    objective = ObjectiveConfig(**settings.objective)
     require_rows(settings, ranks.n_shares)
-    if ranks.tp * ranks.cp * ranks.pp == 1:
-        return
-    if objective.kind == "replaced_token":
-        raise ConfigError("tp, cp and pp divide one model, and replaced_token trains a pair")
-    require_divisible(model, ranks.tp)
-    if ranks.cp > 1:
-        require_shared_rows(model, objective)
-    if ranks.pp > 1:
-        stages_of(model, layout)
-        require_micro_batches(settings, layout, ranks.n_shares)
-    require_tokens(settings, ranks, layout)
+    require_possible_config(model, replace(settings, layout=layout.model_dump()), ranks)
 
 
 # Of the settings, those that a layout is decided by.
 DECIDES = (
-    "batch_size", "context_length", "optimizer", "precision", "attention", "device",
-    "objective", "batch_size_ramp", "sequence_length_ramp", "changes",
+    "batch_size", "context_length", "optimizer", "optimizer_dtype", "momentum",
+    "offload_optimizer", "precision", "attention", "device", "objective", "layer_dropout",
+    "batch_size_ramp", "sequence_length_ramp", "changes", "asynchronous",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Compiled blocks: the same numbers and names; when a run is long enough for the compiler."""
+"""Compiled blocks: the same numbers and names, also where they are computed again."""
 
 import copy
 from dataclasses import replace
@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from groundup.errors import ConfigError
-from groundup.train import compile as compiling
 from groundup.train.batch import Batch
-from groundup.train.compile import Repayment, compile_blocks, eagerly, is_compiled, repays
+from groundup.train.compile import compile_blocks, eagerly, is_compiled
+from groundup.train.config import PretrainConfig
 from groundup.train.start import new_state
 from groundup.train.step import train_step
 from tests.train.small import MODEL, SETTINGS, batch
@@ -59,22 +59,23 @@ def test_without_a_compiler_it_is_said(monkeypatch):
         compile_blocks(new_state(MODEL, SETTINGS).model)
 
 
-def test_a_run_must_gain_some_times_what_the_compiler_costs():
-    measured = Repayment(seconds=60, share=0.1)
-    assert not repays(3 * 600 - 1, measured)
-    assert repays(3 * 600 + 1, measured)
+@pytest.mark.parametrize("recompute", ["full", "selective"])
+def test_compiled_blocks_that_are_computed_again_have_the_numbers_of_plain_ones(recompute):
+    torch._dynamo.reset()
+    plain = new_state(MODEL, SETTINGS)
+    again = new_state(MODEL, replace(SETTINGS, recompute=recompute))
+    compile_blocks(again.model, backend="aot_eager")
+    for seed in range(3):
+        found = [train_step(each, SETTINGS, Batch(*batch(seed))) for each in (plain, again)]
+        torch.testing.assert_close(*found)
+    for one, other in zip(plain.model.parameters(), again.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
-def test_auto_asks_the_plan_and_the_machine(monkeypatch):
-    auto = replace(SETTINGS, compile="auto")
-    long, short = {"duration_seconds": 1e6}, {"duration_seconds": 10.0}
-    table = {("cpu", "fp32"): Repayment(60, 0.1)}
-    monkeypatch.setattr(compiling, "MEASURED", table)
-    monkeypatch.setattr(compiling, "missing_compiler", lambda device: None)
-    assert is_compiled(auto, long)
-    assert not is_compiled(auto, short)
-    assert not is_compiled(replace(auto, precision="bf16"), long)  # nothing was measured
-    assert is_compiled(replace(auto, compile=True), short)
-    assert not is_compiled(replace(auto, compile=False), long)
-    monkeypatch.setattr(compiling, "missing_compiler", lambda device: "a compiler")
-    assert not is_compiled(auto, long)
+def test_blocks_are_compiled_where_it_is_asked_for_only():
+    assert PretrainConfig().compile is False
+    with pytest.raises(ValueError, match="compile"):
+        PretrainConfig.model_validate({"compile": "auto"})
+    asked = replace(SETTINGS, compile=True)
+    assert (is_compiled(SETTINGS), is_compiled(asked)) == (False, True)
+    assert not is_compiled(replace(asked, asynchronous={"kind": "parameter_server"}))

@@ -2,16 +2,25 @@
 
 import gzip
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
 
-from groundup.train.breakdown import OF_STEPS
+from groundup.train import loop
+from groundup.train.breakdown import OF_STEPS, stopwatch
 from groundup.train.costs import RANGE, costs_of, kind_of, said
 from groundup.train.pretrain import pretrain
-from groundup.train.profile import MOST_POINTS, STEPS, memory_record, memory_timeline
+from groundup.train.profile import (
+    MOST_POINTS,
+    STEPS,
+    WARMUP_STEPS,
+    memory_record,
+    memory_timeline,
+    profiled,
+)
 from tests.train.small import Tokens, job
 
 
@@ -77,6 +86,22 @@ def test_a_run_that_is_too_short_says_so(tmp_path, capsys):
     with pytest.raises(Interrupted):
         pretrain(tmp_path, Tokens(), replace(job(), profile=True, until=4))
     assert "6 steps are needed, 4 were taken" in capsys.readouterr().err
+    assert not (tmp_path / "profile").exists()
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_all_processes_wait_while_the_first_writes(monkeypatch, tmp_path, works):
+    told = []
+    monkeypatch.setattr(loop, "limit_waiting", lambda ranks, seconds=60: told.append(seconds))
+    monkeypatch.setattr(loop, "barrier", lambda ranks: told.append("all here"))
+    heart = SimpleNamespace(at=lambda *_: None, patiently=nullcontext)
+    with profiled(tmp_path / "profile", stopwatch("cpu"), "cpu", wanted=True, works=works) as one:
+        monkeypatch.setattr(one, "_write", lambda profiler: told.append("written"))
+        run = SimpleNamespace(profile=one, heart=heart, ranks=None)
+        for step in range(WARMUP_STEPS + STEPS + 2):
+            loop.tell_profile(SimpleNamespace(step=step), run)
+    expected = [loop.FIRST_STEP_SECONDS, *(["written"] if works else []), "all here", 60]
+    assert told == expected
     assert not (tmp_path / "profile").exists()
 
 

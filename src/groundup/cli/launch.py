@@ -120,16 +120,16 @@ def local(n_ranks: int | None, address: str, **given: Any) -> int:
     from groundup.train.launch.local import (
         meeting_place,
         require_devices,
-        require_layout,
         usable_gpus,
     )
     from groundup.train.launch.supervise import run_here
+    from groundup.train.parallel.layout import layout_of
 
     n_ranks = n_ranks or len(usable_gpus()) or 1
     project, job = read_project_and_job(**given, nodes="1", processes=n_ranks, gpus=None)
     section = project.pretrain
     require_devices(section.device, n_ranks)
-    require_layout(section.layout, n_ranks)
+    layout_of(section.layout, n_ranks)
     place = meeting_place(address)
     cores = available_cores()
     on_cpu = section.device == "cpu" or not usable_gpus()

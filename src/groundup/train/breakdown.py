@@ -22,6 +22,7 @@ PARTS: Final = {
     "checkpoint": "saving",
     "log": "guard, checks and log",
     "profile": "profiling",
+    "workers": "waiting for workers and serving them",
 }
 OF_STEPS: Final = ("data", "forward", "backward", "optimizer", "log")  # the others are beside them
 

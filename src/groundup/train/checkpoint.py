@@ -84,13 +84,14 @@ def load_checkpoint(path: Path, state: RunState, ranks: Ranks = ALONE) -> dict[s
     fill_outer(state, open_shards(path, "outer", files))
     fill_average(state, open_shards(path, "average", files))
     state.restore(record)
-    rng = f"rng-{ranks.rank:05d}.json"
+    drawing = ranks.rank - ranks.at("tp")  # those of tp draw alike
+    rng = f"rng-{drawing:05d}.json"
     if rng in files:
         set_rng_state(read_document(path, rng, files))
     else:
         seed = record["fingerprint"].get("settings", {}).get("seed", 0)
         digest = hashlib.sha256(f"{seed} {state.step}".encode()).digest()
-        seed_everything(int.from_bytes(digest[:7]), ranks.rank)
+        seed_everything(int.from_bytes(digest[:7]), drawing)
     return dict(record["fingerprint"])
 
 

@@ -1,9 +1,13 @@
-"""The blocks through torch.compile, where the run is long enough to repay the compiler.
+"""The blocks through torch.compile, where the project file asks for it.
 
 Each block is compiled by itself (the regional compilation of torch's documentation): all of them
 are one piece of code, so it is compiled once, however deep the model. Names of weights, hooks of
 FSDP and copies of the model stay as they are, and a copy is not compiled. What is computed beside
 the steps (validation, samples, the guard's probe) has other shapes and modes and stays eager.
+
+On a CPU nothing was gained (6 × 384, fp32, one thread, AVX2: 5.93 CPU-seconds a step beside 5.47
+without, after 42 of compiling; docs/speed.md). On GPUs nothing was measured, so it is off unless
+asked for. Sums are made in another order, so that losses agree but for rounding.
 """
 
 from __future__ import annotations
@@ -11,9 +15,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -22,42 +25,11 @@ from groundup.errors import ConfigError
 from groundup.train.config import Settings
 
 
-@dataclass(frozen=True)
-class Repayment:
-    """What the compiler costs and gains; measured, see docs/speed.md.
-
-    Attributes:
-        seconds: until the first compiled step is done.
-        share: of a step's seconds that is saved.
-    """
-
-    seconds: float
-    share: float
-
-
-# By device and precision; where nothing was measured auto does not compile.
-# cpu, fp32: 6 × 384, one thread, AVX2: 5.93 CPU-seconds a step beside 5.47 without.
-MEASURED: Mapping[tuple[str, str], Repayment] = {("cpu", "fp32"): Repayment(42.0, -0.08)}
-MARGIN = 3  # auto compiles where it is to gain so many times what it costs
-
-
-def is_compiled(settings: Settings, predicted: Mapping[str, Any]) -> bool:
-    """What ``compile`` means for this run: a function of the plan, so a resumed run has it again.
-
-    Args:
-        predicted: by the plan, with ``duration_seconds``.
-    """
-    if settings.compile != "auto":
-        return bool(settings.compile)
-    measured = MEASURED.get((settings.device, settings.precision))
-    if measured is None or missing_compiler(settings.device):
-        return False
-    return repays(float(predicted["duration_seconds"]), measured)
-
-
-def repays(planned_seconds: float, measured: Repayment) -> bool:
-    """Whether a run of ``planned_seconds`` gains `MARGIN` times what compiling costs it."""
-    return planned_seconds * measured.share > MARGIN * measured.seconds
+def is_compiled(settings: Settings) -> bool:
+    """Whether this process compiles the blocks."""
+    if settings.asynchronous["kind"] == "parameter_server":
+        return False  # the server runs no block in training, and its workers are as they come
+    return settings.compile
 
 
 def missing_compiler(device: str) -> str | None:
@@ -82,7 +54,7 @@ def compile_blocks(model: nn.Module, backend: str = "inductor") -> None:
         raise ConfigError(
             f"torch.compile needs {lacks}, and there is none here",
             where="pretrain.compile",
-            fix="install one, or leave pretrain.compile at auto",
+            fix="install one, or leave pretrain.compile out",
         )
     for module in model.modules():
         if isinstance(module, Block | ParallelBlock):

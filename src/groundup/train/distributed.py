@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from groundup.train.asynchronous.layout import require_fitting
 from groundup.train.batch import Batch
 from groundup.train.config import Settings
 from groundup.train.noise.config import ObjectiveConfig
-from groundup.train.parallel.layout import LayoutConfig
+from groundup.train.parallel.layout import AXES, Axis, LayoutConfig, layout_of
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import ProcessGroup, Store
@@ -40,10 +40,6 @@ Result = TypeVar("Result")
 FIRST_STEP_SECONDS = 600.0
 COLLECTIVE_SECONDS = 60.0
 LOOK_SECONDS = 0.2  # between two looks whether the first rank has finished what it does alone
-
-
-Axis = Literal["dp_replicate", "pp", "dp_shard", "cp", "tp"]
-AXES: tuple[Axis, ...] = get_args(Axis)  # the last changes fastest: neighbours share most
 
 
 @dataclass(frozen=True)
@@ -209,29 +205,6 @@ def limit_waiting(ranks: Ranks, seconds: float = COLLECTIVE_SECONDS) -> None:
     groups = [group for mesh in meshes for group in mesh.get_all_groups()]
     for group in (torch.distributed.group.WORLD, *groups):
         _set_pg_timeout(timedelta(seconds=seconds), group)
-
-
-def layout_of(layout: LayoutConfig, size: int) -> dict[str, int]:
-    """The size of every axis.
-
-    Raises:
-        ConfigError: their product is not ``size``.
-    """
-    shards = layout.dp_shard or size // layout.least
-    if layout.least * shards == size:
-        return {
-            "dp_replicate": layout.dp_replicate, "pp": layout.pp, "dp_shard": shards,
-            "cp": layout.cp, "tp": layout.tp,
-        }  # fmt: skip
-    sizes = [(axis, getattr(layout, axis) or 1) for axis in AXES]
-    wanted = " × ".join(f"{axis} {n}" for axis, n in sizes if n > 1) or "dp_shard 1"
-    enough = layout.least * (layout.dp_shard or max(1, size // layout.least))
-    raise ConfigError(
-        f"{wanted} does not come to {size} process{'' if size == 1 else 'es'}",
-        where="pretrain.layout",
-        fix=f"start {enough} processes (torchrun --nproc-per-node), the nearest number of this "
-        "layout, or set the layout so that its product is the number of processes",
-    )
 
 
 def require_rows(settings: Settings, size: int) -> None:

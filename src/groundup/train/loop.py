@@ -26,7 +26,7 @@ from groundup.train.batch import Batch, Counts, counts_of
 from groundup.train.breakdown import Stopwatch
 from groundup.train.compile import eagerly
 from groundup.train.config import Settings
-from groundup.train.distributed import FIRST_STEP_SECONDS, Ranks, limit_waiting, rows_of
+from groundup.train.distributed import FIRST_STEP_SECONDS, Ranks, barrier, limit_waiting, rows_of
 from groundup.train.guard.guard import Guard, Verdict
 from groundup.train.heartbeat import Heart
 from groundup.train.hot_swap import Changes
@@ -36,6 +36,7 @@ from groundup.train.log import Log
 from groundup.train.objective import Objective
 from groundup.train.parallel.context import tokens_of
 from groundup.train.parallel.model import whole_model
+from groundup.train.profile import Profile
 from groundup.train.ramps import batch_size_at, cut_rows, sequence_length_at
 from groundup.train.recovery import Recovery
 from groundup.train.state import RunState
@@ -68,7 +69,7 @@ class Training:
         log, heart: what is written and shown, and the sign of life.
         stop: whether this process was asked to stop.
         ranks: this process among those of the run.
-        after_step: called when a step is done and written.
+        profile: told when a step is done and written; None: nothing is profiled.
     """
 
     dataset: TokenDataset
@@ -82,7 +83,7 @@ class Training:
     heart: Heart
     stop: Callable[[], bool]
     ranks: Ranks
-    after_step: Callable[[], None] = lambda: None
+    profile: Profile | None = None
 
     @property
     def timer(self) -> Stopwatch:
@@ -142,7 +143,7 @@ def train(state: RunState, run: Training) -> None:
         run.checks.after_update(state)
         faults.point("step", state.step)
         run.log.step(state, now, loss, grad_norm, factor, time.perf_counter() - started)
-        run.after_step()
+        tell_profile(state, run)
         if state.step == first + 1:
             limit_waiting(run.ranks)  # the first step may take long, later ones not
 
@@ -193,6 +194,19 @@ def set_right(
         return settings
     run.checks.forget()
     return run.changes.settings_after(state.step)
+
+
+def tell_profile(state: RunState, run: Training) -> None:
+    """A step is done; where the first process then writes what it found, the others wait."""
+    if run.profile is None:
+        return
+    if not run.profile.writes_next:
+        run.profile.step()
+        return
+    run.heart.at("checkpoint", state.step)  # files are written
+    with patience(run):
+        run.profile.step()
+        barrier(run.ranks)
 
 
 @contextmanager

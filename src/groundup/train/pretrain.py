@@ -20,6 +20,7 @@ from groundup.progress import Progress, progress, say
 from groundup.tokens.dataset import TokenDataset
 from groundup.track.run import Bystander, Run, newest_good_checkpoint, rewind
 from groundup.train.agreement import require_agreement
+from groundup.train.asynchronous.layout import require_no_profile
 from groundup.train.asynchronous.local_sgd import is_local
 from groundup.train.asynchronous.serve import serve
 from groundup.train.average import averaged
@@ -133,6 +134,7 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks = ALONE
         UserError: the plan was made for a GPU and there is none here.
         StorageError: the disk is full or read-only; the last checkpoint is whole.
         LockedError: another process trains in this folder, by whatever path it came there.
+        ConfigError: a parameter server is to be profiled.
     """
     with lock(folder / LOCK) if ranks.is_first else nullcontext():
         train_whole(folder, dataset, job, ranks)
@@ -141,11 +143,12 @@ def pretrain(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks = ALONE
 def train_whole(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks) -> None:
     """`pretrain`, the folder being this run's alone."""
     config, settings = ModelConfig.from_dict(job.key["model"]), job.settings
+    require_no_profile(settings, job.profile)
     pick_device(settings.device)
     use(settings.n_threads, settings.float32_matmul_precision)
     reset_peak_memory(settings.device)
     state = new_state(config, settings, ranks)
-    if is_compiled(settings, job.predicted):
+    if is_compiled(settings):
         compile_blocks(state.model)
     fingerprint = fingerprint_of(job.key, dataset, settings, ranks)
     changes = Changes(
@@ -229,9 +232,10 @@ def parts(
     guard = Guard(guard_config, state.guard, probe_of(state, job, dataset, ranks))
     keep = Retention(settings.keep_last, settings.keep_every, settings.keep_best)
     timer = stopwatch(settings.device)
-    wanted = job.profile and ranks.is_first
     with (
-        profiled(folder / "profile", timer, settings.device, wanted=wanted) as after_step,
+        profiled(
+            folder / "profile", timer, settings.device, wanted=job.profile, works=ranks.is_first
+        ) as profile,
         bar(state, changes.settings_after(settings.steps)) as shown,
         stop_requested() as stop,
         closing(Saver(folder / "checkpoints", keep, ranks)) as saver,
@@ -281,7 +285,7 @@ def parts(
             heart=heart,
             stop=lambda: stop() or (job.until is not None and state.step >= job.until),
             ranks=ranks,
-            after_step=after_step,
+            profile=profile,
         )
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,25 +35,26 @@ MOST_POINTS = 1000  # of the memory's timeline
 MOST_OPERATORS = 30
 WIDTH, HEIGHT = 900, 240  # of the picture, pixels
 
-Step = Callable[[], None]
-
 
 @contextmanager
-def profiled(folder: Path, timer: Stopwatch, device: str, *, wanted: bool) -> Iterator[Step]:
-    """Gives what the loop calls after each step; `STEPS` of them are profiled once, then no more.
+def profiled(
+    folder: Path, timer: Stopwatch, device: str, *, wanted: bool, works: bool = True
+) -> Iterator[Profile | None]:
+    """Gives what the loop tells of each step; `STEPS` of them are profiled once, then no more.
 
     Args:
         folder: where the files go.
         timer: of the loop, which knows the parts.
         device: ``cpu`` or ``cuda``.
         wanted: False: nothing is done.
+        works: False: another process of the run profiles; the steps are counted only.
     """
     if not wanted:
-        yield lambda: None
+        yield None
         return
-    profile = Profile(folder, timer, device)
+    profile = Profile(folder, timer, device, works=works)
     try:
-        yield profile.step
+        yield profile
     finally:
         profile.close()
 
@@ -61,16 +62,23 @@ def profiled(folder: Path, timer: Stopwatch, device: str, *, wanted: bool) -> It
 class Profile:
     """Counts the steps, and switches the profiler on and off."""
 
-    def __init__(self, folder: Path, timer: Stopwatch, device: str) -> None:
-        self.folder, self.timer, self.device = folder, timer, device
+    def __init__(self, folder: Path, timer: Stopwatch, device: str, *, works: bool = True) -> None:
+        self.folder, self.timer, self.device, self.works = folder, timer, device, works
         self.n_steps = 0
         self.seconds: dict[str, float] = {}
         self.profiler: torch.profiler.profile | None = None
         self._range: AbstractContextManager[Any] | None = None
 
+    @property
+    def writes_next(self) -> bool:
+        """Whether the files are written at the next step, which may take minutes."""
+        return self.n_steps == WARMUP_STEPS + STEPS - 1
+
     def step(self) -> None:
         """A step of the run is done."""
         self.n_steps += 1
+        if not self.works:
+            return
         if self.n_steps == WARMUP_STEPS - 1:
             self.timer.at("profile")
             self._begin()
@@ -87,7 +95,7 @@ class Profile:
         """End it where the run ends first."""
         if self.profiler is not None:
             self._end()
-        if self.n_steps < WARMUP_STEPS + STEPS:
+        if self.works and self.n_steps < WARMUP_STEPS + STEPS:
             say(f"profile: {WARMUP_STEPS + STEPS} steps are needed, {self.n_steps} were taken here")
 
     def _begin(self) -> None:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from groundup.train.asynchronous.local_sgd import replica_file, replica_tensors
-from groundup.train.distributed import Axis, Ranks
+from groundup.train.distributed import Ranks
+from groundup.train.parallel.layout import Axis
 from groundup.train.parallel.pieces import is_cut, local_tensor
 from groundup.train.shards import header_of
 from groundup.train.state import RunState, rng_state
@@ -58,7 +59,7 @@ class Snapshot:
         evaluation: validation loss at this step, where there is one.
         images: tensors by file name.
         documents: JSON by file name.
-        n_bytes: of the whole checkpoint, all ranks together (small files left out).
+        n_bytes: of the whole checkpoint, all ranks and stages together (small files left out).
     """
 
     step: int
@@ -101,7 +102,10 @@ class HostMemory:
             evaluation=loss if loss is not None and math.isfinite(loss) else None,
             images=images,
             documents=documents,
-            n_bytes=sum(t.numel() * t.itemsize for group in groups.values() for t in group.values())
+            n_bytes=of_all_stages(
+                sum(t.numel() * t.itemsize for group in groups.values() for t in group.values()),
+                ranks,
+            )
             * (1 if state.outer is None else ranks.size)
             + sum(map(len, documents.values())),
         )
@@ -117,6 +121,15 @@ class HostMemory:
             image = self._images[group] = Image(header, places, pin)
         image.copy(held)
         return image
+
+
+def of_all_stages(n_bytes: int, ranks: Ranks) -> int:
+    """The sum over a pipeline's stages: each process knows the tensors of its own only."""
+    if ranks.pp == 1:
+        return n_bytes
+    total = torch.tensor(n_bytes)
+    torch.distributed.all_reduce(total, group=ranks.group("pp"))
+    return int(total)
 
 
 def writes_tensors(ranks: Ranks) -> bool:

@@ -28,7 +28,8 @@ def new_state(config: ModelConfig, settings: Settings, ranks: Ranks = ALONE) -> 
     """A freshly initialised model and its optimizers on the device of ``settings``.
 
     Over several processes each makes the whole model first (on the CPU), so that the weights are
-    those of one process; behind that the random draws of each rank are its own.
+    those of one process; behind that the random draws of each rank are its own, but for those of
+    tp, which draw alike.
 
     Raises:
         ConfigError: an attention that this device cannot train with, or nothing to offload on it.
@@ -47,8 +48,8 @@ def new_state(config: ModelConfig, settings: Settings, ranks: Ranks = ALONE) -> 
     else:
         parallelise(model, ranks, settings)
     recompute_blocks(model, settings.recompute)
-    if not ranks.is_first:
-        seed_everything(settings.seed, ranks.rank // ranks.tp)  # those of tp drop the same
+    if ranks.rank >= ranks.tp:  # those of tp have weights in common: they must drop the same
+        seed_everything(settings.seed, ranks.rank // ranks.tp)
     state = RunState(model, build_optimizers(model, settings))
     if is_local(settings):
         start_outer(state, settings)

@@ -142,7 +142,7 @@ def measure_training(
         ConfigError: an attention that this device cannot train with.
     """
     state = new_state(model, settings)
-    if settings.compile is True:
+    if settings.compile:
         compile_blocks(state.model)
     for _ in range(WARMUP_STEPS):
         loss = one_step(state, settings, tokens)

@@ -56,6 +56,12 @@ def test_the_servers_optimizer_is_an_ordinary_one(
           "asynchronous": {"kind": "parameter_server"}}, "batch_size_ramp does not go"),
         ({"changes": [{"at": 5, "learning_rate": 1.0}],
           "asynchronous": {"kind": "parameter_server"}}, "changes does not go"),
+        ({"momentum": 0.5, "asynchronous": {"kind": "parameter_server"}}, "momentum goes with"),
+        ({"compile": True, "asynchronous": {"kind": "parameter_server"}}, "compile does not go"),
+        ({"offload_optimizer": True, "asynchronous": {"kind": "parameter_server"}},
+         "offload_optimizer does not go"),
+        ({"integrity": {"replay_every": 5}, "asynchronous": {"kind": "parameter_server"}},
+         "replay_every does not go"),
         ({"ema_decay": 0.9, "asynchronous": {"kind": "local_sgd"}}, "ema_decay does not go"),
         ({"clip": "adaptive", "asynchronous": {"kind": "local_sgd"}}, "adaptive does not go"),
     ],
@@ -63,6 +69,15 @@ def test_the_servers_optimizer_is_an_ordinary_one(
 def test_what_does_not_go_together_is_said(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         PretrainConfig.model_validate(given)
+
+
+def test_what_a_server_and_its_workers_do_is_taken() -> None:
+    served = {"kind": "parameter_server", "optimizer": "momentum"}
+    config = PretrainConfig.model_validate(
+        {"asynchronous": served, "momentum": 0.5, "compile": False, "recompute": "full"}
+    )
+    settings = settle(config, CHOICE, context_length=16, seed=1)
+    assert (settings.momentum, settings.recompute) == (0.5, "full")
 
 
 def test_a_run_is_named_after_what_is_learnt_and_not_after_who_works() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,12 +17,17 @@ from groundup.train.asynchronous.crew import MAX_RESTARTS, Crew, crew_of, last_w
 WAIT_SECONDS = 20.0
 
 
-def looked(crew: Crew, connected: int, until: Callable[[], bool]) -> None:
+def looked(
+    crew: Crew,
+    connected: int,
+    until: Callable[[], bool],
+    updates: Callable[[], dict[str, int]] = dict,
+) -> None:
     """Look after the crew, as the server does, until something is so."""
     end = time.monotonic() + WAIT_SECONDS
     while not until():
         assert time.monotonic() < end, "it never came to that"
-        crew.look(connected=connected)
+        crew.look(connected=connected, updates=updates())
         time.sleep(0.01)
 
 
@@ -47,6 +55,49 @@ def test_a_killed_worker_is_started_again(tmp_path: Path) -> None:
         assert member.process.pid != first
         assert member.process.poll() is None
     assert made.are_gone()
+
+
+def test_a_worker_that_has_made_updates_may_die_again_and_its_log_keeps_why(tmp_path: Path) -> None:
+    failing = crew(tmp_path, "echo error: alas >&2; exit 1")
+    (member,) = failing.members
+    starts, first = [member.process.pid], member.process
+
+    def often() -> bool:
+        if member.process.pid != starts[-1]:
+            starts.append(member.process.pid)
+        return len(starts) == MAX_RESTARTS + 3
+
+    looked(failing, 1, often, lambda: {"local 1": len(starts)})
+    member.process.wait(WAIT_SECONDS)
+    assert first.returncode == 1
+    words = "error: alas\n"
+    between = "--- ended with code 1; started again ---\n"
+    assert member.log.read_text() == words + (between + words) * (MAX_RESTARTS + 2)
+    looked(failing, 1, lambda: not failing.members, lambda: {"local 1": len(starts)})
+
+
+def test_words_are_those_of_the_last_process(tmp_path: Path) -> None:
+    script = f"test -e {tmp_path}/once && exit 3; touch {tmp_path}/once; echo error: first; exit 1"
+    failing = crew(tmp_path, script)
+    with pytest.raises(RankFailedError, match="no worker is left: it said nothing"):
+        looked(failing, 0, lambda: False)
+
+
+def test_no_worker_is_left_behind_where_another_cannot_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, popen = [], subprocess.Popen
+
+    def second_fails(*words: Any, **how: Any) -> subprocess.Popen[bytes]:
+        if started:
+            raise OSError(errno.EAGAIN, "no more processes")
+        started.append(popen(*words, **how))
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", second_fails)
+    with pytest.raises(OSError, match="no more processes"):
+        crew(tmp_path, "exec sleep 60", 2)
+    assert started[0].poll() is not None
 
 
 def test_a_worker_that_is_refused_ends_the_run_with_its_words(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ def test_ranges_follow_each_other_and_what_came_back_goes_first() -> None:
     first, _ = ledger.hand_out("a", 4, 0, 10.0)
     second, lease = ledger.hand_out("b", 4, 0, 10.0)
     assert lease.range == Range(4, 4)
+    assert [ledger.worker_of(number) for number in (first, second, 99)] == ["a", "b", None]
     assert ledger.leave("a") == [Range(0, 4)]
     assert ledger.settle(first) is None  # its worker is gone
     _, again = ledger.hand_out("b", 4, 1, 10.0)
@@ -23,6 +24,7 @@ def test_a_lease_that_lapsed_may_still_be_the_first() -> None:
     ledger = Ledger()
     slow, _ = ledger.hand_out("slow", 4, 0, 10.0)
     assert [each.worker for each in ledger.lapse(10.5)] == ["slow"]
+    assert ledger.worker_of(slow) == "slow"
     assert ledger.settle(slow) is not None  # nobody has taken its range yet
     assert ledger.returned == []
 

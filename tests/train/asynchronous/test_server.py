@@ -27,13 +27,14 @@ def served(**asynchronous: Any) -> tuple[ParameterServer, RunState]:
 
 
 def fetched(server: ParameterServer, worker: str = "a") -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a worker gets: its work, and the weights."""
+    """What a worker gets: its work (with its name), and the weights."""
     work, weights = server.fetch(worker, now=0.0)
-    return unpack(work)[0], unpack(weights)[1]
+    return {**unpack(work)[0], "worker": worker}, unpack(weights)[1]
 
 
 def pushed(server: ParameterServer, work: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
-    return server.push("a", {"kind": "push", "lease": work["lease"], "loss": 1.0}, tensors)
+    message = {"kind": "push", "lease": work["lease"], "loss": 1.0}
+    return server.push(work["worker"], message, tensors)
 
 
 def applied(server: ParameterServer, found: Pushed) -> None:
@@ -140,8 +141,22 @@ def test_gradients_of_another_model_are_refused_and_nothing_is_lost() -> None:
     message = {"kind": "push", "lease": fetched(server)[0]["lease"], "loss": "low"}
     assert server.push("a", message, ones(server)) == "malformed"
     assert server.push("a", {"kind": "push", "lease": 99, "loss": 1.0}, ones(server)) == "late"
-    assert server.push("a", {"kind": "push"}, ones(server)) == "late"
+    for lease in (None, [1], {}, "1", 1.0, True):
+        message = {"kind": "push", "lease": lease, "loss": 1.0}
+        assert server.push("a", message, ones(server)) == "malformed"
+    assert server.push("a", {"kind": "push"}, ones(server)) == "malformed"
     assert all(torch.equal(p, before[name]) for name, p in state.model.named_parameters())
+
+
+def test_nobody_pushes_for_what_another_was_given() -> None:
+    server, _ = served()
+    work, _ = fetched(server, "a")
+    message = {"kind": "push", "lease": work["lease"], "loss": 1.0}
+    assert server.push("b", message, ones(server)) == "malformed"
+    server.ledger.lapse(1e9)
+    assert server.push("b", message, ones(server)) == "malformed"
+    assert isinstance(pushed(server, work, ones(server)), Pushed)
+    assert server.tally.refused == {"malformed": 2}
 
 
 def test_no_more_samples_are_handed_out_than_updates_are_left() -> None:

@@ -2,10 +2,12 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from torch import nn
 
 from groundup.train.asynchronous import wire
 from groundup.train.asynchronous.wire import (
@@ -115,6 +117,26 @@ def test_a_worker_with_another_token_is_told_so(pair: Pair) -> None:
     with pytest.raises(TokenError, match="wrong token"):
         introduce(there, new_token())
     assert isinstance(admitting.result(), TokenError)
+
+
+def test_a_handshake_has_one_limit_however_many_bytes_come(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 0.3)
+    here, there = pair
+    began = time.monotonic()
+    admitting = Aside(lambda: admit(here, new_token()))
+    while admitting.thread.is_alive() and time.monotonic() - began < 5:
+        there.sendall(b"x")  # 64 of them would take 6 s
+        time.sleep(0.1)
+    assert isinstance(admitting.result(), WireError)
+    assert time.monotonic() - began < 3
+
+
+def test_the_longest_frame_holds_all_weights_and_little_more() -> None:
+    model = nn.ModuleList(nn.Linear(1, 1) for _ in range(2000))
+    longest = pack({"kind": "weights"}, dict(model.named_parameters()))
+    assert len(longest) < wire.frame_limit(model) < len(longest) + 3 * 2**20
 
 
 def test_a_server_without_the_token_learns_nothing_it_could_use(pair: Pair) -> None:

@@ -1,4 +1,4 @@
-"""A run that goes from layout to layout: each loads what the one before it wrote."""
+"""A run with dropout that goes from layout to layout: each loads what the one before it wrote."""
 
 import hashlib
 from dataclasses import replace
@@ -25,7 +25,7 @@ FAMILY = {"n_layers": 4, "d_model": 32, "n_heads": 4, "n_kv_heads": 2, "context_
 def take_over(folder, number, layout):
     """Load checkpoint ``number`` (0: none), say what it holds, train two steps, write the next."""
     settings = replace(SETTINGS, context_length=CONTEXT, batch_size=4, micro_batch_size=1,
-                       layout=layout, seed=number)  # fmt: skip
+                       layout=layout, seed=number, dropout=0.1)  # fmt: skip
     ranks = join(settings)
     # An odd vocabulary stays whole, and weights of 66 rows do not divide by four.
     config = build("llama", vocab_size=66, **FAMILY)

@@ -9,9 +9,9 @@ import torch
 from groundup.errors import ConfigError
 from groundup.tokens.samples import IGNORED
 from groundup.train.batch import Batch
-from groundup.train.distributed import ALONE, Ranks, first_rank_does, join, layout_of, rows_of
+from groundup.train.distributed import ALONE, Ranks, first_rank_does, join, rows_of
 from groundup.train.noise.config import ObjectiveConfig
-from groundup.train.parallel.layout import LayoutConfig
+from groundup.train.parallel.layout import LayoutConfig, layout_of
 from groundup.train.parallel.model import gradient_norm, parallelise, whole_model
 from groundup.train.start import new_state
 from tests.train.distributed.meeting import dropped
@@ -97,25 +97,35 @@ def test_a_layout_fills_the_world(layout, size, expected):
 
 
 @pytest.mark.parametrize(
-    ("layout", "size", "says", "fix"),
+    ("layout", "size", "says", "number", "nearest"),
     [
-        ({"dp_replicate": 2}, 1, "dp_replicate 2 does not come to 1 process", "start 2 processes"),
-        ({"dp_replicate": 3}, 4, "dp_replicate 3 does not come to 4", "start 3 processes"),
+        ({"dp_replicate": 2}, 1, "dp_replicate 2 does not come to 1 process", 2, "dp_shard 1"),
+        ({"dp_replicate": 3}, 4, "dp_replicate 3 does not come to 4", 3, "dp_replicate 2 × "),
         (
             {"dp_replicate": 2, "dp_shard": 4},
             4,
             "dp_replicate 2 × dp_shard 4 does not come to 4 processes",
-            "start 8 processes",
+            8,
+            "dp_replicate 2 × dp_shard 2",
         ),
-        ({"dp_shard": 2}, 4, "dp_shard 2 does not come to 4", "start 2 processes"),
-        ({"tp": 3}, 7, "tp 3 does not come to 7 processes", "start 6 processes"),
+        ({"dp_shard": 2}, 4, "dp_shard 2 does not come to 4", 2, "dp_shard 4"),
+        ({"tp": 3}, 7, "tp 3 does not come to 7 processes", 6, "dp_shard 7"),
+        ({"tp": 3}, 4, "tp 3 does not come to 4 processes", 3, "dp_shard 2 × tp 2"),
+        ({"tp": 2, "dp_shard": 2}, 6, "dp_shard 2 × tp 2 does not", 4, "dp_shard 3 × tp 2"),
+        ({"pp": 2, "cp": 2, "dp_replicate": 2}, 12, "does not come to 12", 16, "pp 2 × dp_shard 3"),
+        (
+            {"pp": 2, "vpp": 2, "schedule": "interleaved"}, 3, "pp 2 does not", 4,
+            "dp_shard 3 with vpp 1",
+        ),
+        ({"tp": 2, "sp": True}, 3, "tp 2 does not", 4, "dp_shard 3 without sp"),
     ],
-)
-def test_a_layout_that_does_not_fill_the_world_is_refused(layout, size, says, fix):
+)  # fmt: skip
+def test_a_layout_that_does_not_fill_the_world_is_refused(layout, size, says, number, nearest):
     with pytest.raises(ConfigError, match=says) as caught:
         layout_of(LayoutConfig(**layout), size)
     assert caught.value.where == "pretrain.layout"
-    assert fix in caught.value.fix
+    assert f"start {number} (--ranks {number}, or torchrun" in caught.value.fix
+    assert f"set it to {nearest}" in caught.value.fix
 
 
 def test_every_rank_has_a_place_of_its_own_on_the_axes():

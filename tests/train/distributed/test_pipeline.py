@@ -17,13 +17,15 @@ from groundup.train.distributed import join, leave, rows_of
 from groundup.train.integrity.checks import IntegrityChecks
 from groundup.train.integrity.config import IntegrityConfig
 from groundup.train.objective import CAUSAL
+from groundup.train.optimizers.groups import optimizer_tensors
 from groundup.train.parallel.layout import LayoutConfig
 from groundup.train.parallel.model import whole_model
-from groundup.train.parallel.pieces import local_tensor
+from groundup.train.parallel.pieces import local_tensor, whole_tensor
 from groundup.train.parallel.pipeline import can_order, even, require_micro_batches
 from groundup.train.parallel.stages import Stages, stages_of
 from groundup.train.pretrain import probe_of
 from groundup.train.retention import Retention
+from groundup.train.snapshot import HostMemory
 from groundup.train.start import new_state
 from groundup.train.step import apply_gradients, gradients
 from tests.train.distributed.cases import case, walk
@@ -274,6 +276,82 @@ def test_a_pipeline_loads_what_one_process_and_what_another_layout_wrote(options
         assert ranks == [found["hash"]] * 4
 
 
+TIED_IN_BF16 = {"optimizer": "adamw", "optimizer_dtype": "bf16", "learning_rate": 0.01, **ROWS}
+ONE_BY_ONE = replace(SETTINGS, context_length=16, batch_size=8, micro_batch_size=1)
+ANY_NUMBER = {
+    "interleaved": {"pp": 2, "vpp": 2, "schedule": "interleaved"},
+    "zero bubble": {"pp": 2, "schedule": "zero_bubble"},
+    "three parts": {"pp": 2, "vpp": 3, "schedule": "zero_bubble"},
+}  # batches of 8 are ordered, others are the guard's probe
+
+
+def some_steps(settings, n_rows, n_steps):
+    """The state after some steps, their losses, and the ranks that are still met."""
+    model = build("gpt2", n_layers=6, **SIZES)
+    ranks = join(settings)
+    state, losses = new_state(model, settings, ranks), []
+    for _ in range(n_steps):
+        whole = CAUSAL.batch_at(Tokens(), 1, state.cursor, n_rows, 16)
+        rows = rows_of(whole, ranks)
+        gave = gradients(state, settings, rows, counts_of(whole), CAUSAL.loss, ranks)
+        apply_gradients(state, settings, gave)
+        losses.append(gave.loss.item())
+    return state, losses, ranks
+
+
+def of_edges():
+    """Tied weights whose moments are rounded at random, a checkpoint's bytes, odd numbers."""
+    settings = replace(SETTINGS, layout={"pp": 2}, context_length=16, **TIED_IN_BF16)
+    state, _, ranks = some_steps(settings, 8, 4)
+    kept = dict(optimizer_tensors(state.model, state.optimizers))
+    kept["embed.weight"] = state.model.embed.weight.detach()
+    snapshot = HostMemory().snapshot(state, {}, ranks)
+    found = {
+        "embed": {
+            name: whole_tensor(value).float().tolist()
+            for name, value in kept.items()
+            if name.startswith("embed.weight")
+        },
+        "n_bytes": snapshot.n_bytes,
+        "written": sum(len(image.data) for image in snapshot.images.values()),
+        "losses": {},
+    }
+    leave(ranks)
+    for name, layout in ANY_NUMBER.items():
+        for n in (1, 5):
+            settings = replace(ONE_BY_ONE, layout=layout)
+            _, losses, ranks = some_steps(settings, n, 2)
+            found["losses"][f"{name}, {n}"] = losses
+            leave(ranks)
+    return found
+
+
+@pytest.fixture(scope="module")
+def edges(tmp_path_factory):
+    (found,) = worlds([(2, HERE + "of_edges", [])], tmp_path_factory.mktemp("edges"))
+    return found
+
+
+def test_tied_weights_stay_alike_when_their_moments_are_rounded_at_random(edges):
+    first, second = (rank["embed"] for rank in edges)
+    assert {"embed.weight", "embed.weight/exp_avg", "embed.weight/exp_avg_sq"} <= set(first)
+    assert first == second
+
+
+def test_a_checkpoints_bytes_are_those_of_all_stages(edges):
+    written = sum(rank["written"] for rank in edges)
+    for rank in edges:
+        assert written <= rank["n_bytes"] < written + 100_000  # the generators' states
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_several_stages_a_process_take_numbers_that_cannot_be_ordered(edges, n):
+    _, expected, _ = some_steps(ONE_BY_ONE, n, 2)
+    for rank in edges:
+        for name in ANY_NUMBER:
+            assert rank["losses"][f"{name}, {n}"] == pytest.approx(expected, rel=TOLERANCE)
+
+
 @pytest.mark.parametrize(
     ("n_layers", "pp", "vpp", "schedule", "expected"),
     [
@@ -344,6 +422,8 @@ def test_what_zero_bubble_cannot_go_through_twice_is_refused():
     layout = LayoutConfig(pp=2, schedule="zero_bubble")
     with pytest.raises(ConfigError, match="what selective keeps is for one"):
         require_micro_batches(replace(SETTINGS, recompute="selective", **ROWS), layout, 1)
+    with pytest.raises(ConfigError, match="a compiled one is in one piece"):
+        require_micro_batches(replace(SETTINGS, compile=True, **ROWS), layout, 1)
     with pytest.raises(ConfigError, match="one computation for all layers"):
         stages_of(build("lamda", n_layers=4, **SIZES), layout)
 

@@ -11,8 +11,7 @@ from torch.distributed.run import parse_args
 from groundup.errors import ConfigError, InputError
 from groundup.train.launch import local
 from groundup.train.launch.job import Job, torchrun_arguments
-from groundup.train.launch.local import meeting_place, require_devices, require_layout, usable_gpus
-from groundup.train.parallel.layout import LayoutConfig
+from groundup.train.launch.local import meeting_place, require_devices, usable_gpus
 
 A100, H100 = "NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3"
 
@@ -66,29 +65,6 @@ def test_what_cuda_is_shown(
     gpus += [H100, H100]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
     assert len(usable_gpus()) == n  # CUDA's own rule: all before the first that is not there
-
-
-@pytest.mark.parametrize(
-    ("sizes", "n_ranks", "nearest"),
-    [
-        ({}, 5, None),
-        ({"tp": 2}, 4, None),
-        ({"tp": 2, "dp_shard": 2}, 4, None),
-        ({"tp": 2}, 5, 4),
-        ({"tp": 2, "dp_shard": 2}, 6, 4),
-        ({"pp": 2, "cp": 2, "dp_replicate": 2}, 12, 16),
-    ],
-)
-def test_a_layout_of_another_number(
-    sizes: dict[str, int], n_ranks: int, nearest: int | None
-) -> None:
-    layout = LayoutConfig(**sizes)
-    if nearest is None:
-        require_layout(layout, n_ranks)
-        return
-    with pytest.raises(ConfigError) as caught:
-        require_layout(layout, n_ranks)
-    assert f"--ranks {nearest}" in str(caught.value)
 
 
 def test_a_port_in_use_is_named() -> None:

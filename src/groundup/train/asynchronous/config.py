@@ -103,6 +103,26 @@ def asynchronous_problems(section: PretrainConfig) -> list[str]:
                 problems.append(f"{name} goes with optimizer: muon; set learning_rate")
         if section.asynchronous.optimizer == "sgd" and section.optimizer_dtype != "fp32":
             problems.append(f"{ordinary} keeps no moments: leave optimizer_dtype out")
+        if (
+            section.asynchronous.optimizer != "momentum"
+            and section.momentum != type(section).model_fields["momentum"].default
+        ):
+            problems.append("momentum goes with asynchronous.optimizer: momentum")
+        if section.compile is True:
+            problems.append(
+                f"compile does not go with asynchronous.kind: {kind} (workers run the blocks as "
+                "they are): leave it out"
+            )
+        if section.offload_optimizer:
+            problems.append(
+                f"offload_optimizer does not go with asynchronous.kind: {kind}, whose server "
+                "sends whole weights"
+            )
+        if section.integrity.replay_every is not None:
+            problems.append(
+                f"integrity.replay_every does not go with asynchronous.kind: {kind}, whose server "
+                "computes no gradients"
+            )
         for name in ("batch_size_ramp", "sequence_length_ramp", "changes"):
             if getattr(section, name):
                 problems.append(f"{name} does not go with asynchronous.kind: {kind}")

@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +16,36 @@ from groundup.files import storage_errors
 from groundup.progress import say
 
 TOKEN_VARIABLE = "GROUNDUP_WORKER_TOKEN"
-MAX_RESTARTS = 3  # of one worker
+MAX_RESTARTS = 3  # of one worker, with no update by it between them
 LEAVE_SECONDS = 10.0  # from the request to end to the end
 LOG_FOLDER = "workers"  # in a run's
 
 
 @dataclass
 class Member:
-    """A worker process of this machine."""
+    """A worker process of this machine.
+
+    Attributes:
+        begins: byte of ``log`` at which what this process says begins.
+        n_restarts: since its last update.
+        n_updates: by it, when last looked at.
+    """
 
     number: int
     log: Path
+    begins: int
     process: subprocess.Popen[bytes]
     n_restarts: int = 0
+    n_updates: int = 0
+
+    @property
+    def name(self) -> str:
+        """As the server knows it."""
+        return name_of(self.number)
+
+    def last_words(self) -> str:
+        """The error that its process ended with."""
+        return last_words(self.log, self.begins)
 
 
 class Crew:
@@ -58,17 +75,21 @@ class Crew:
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.members: list[Member] = []
-        for number in range(1, n_workers + 1):
-            log = self.folder / f"{number}.log"
-            self.members.append(Member(number, log, self.start(number, log)))
+        try:
+            for number in range(1, n_workers + 1):
+                log = self.folder / f"{number}.log"
+                self.members.append(Member(number, log, begun(log), self.start(number, log)))
+        except BaseException:
+            self.end()
+            raise
 
     def start(self, number: int, log: Path) -> subprocess.Popen[bytes]:
         """One worker; what it says goes to its log."""
         words = [
-            *self.command, "--server", self.address, "--name", f"local {number}",
+            *self.command, "--server", self.address, "--name", name_of(number),
             "--threads", str(self.n_threads),
         ]  # fmt: skip
-        with storage_errors(log), log.open("wb") as file:
+        with storage_errors(log), log.open("ab") as file:
             # In a session of its own: Ctrl-C is the server's, which lets the workers go.
             return subprocess.Popen(
                 words,
@@ -79,23 +100,27 @@ class Crew:
                 start_new_session=True,
             )
 
-    def look(self, *, connected: int) -> None:
+    def look(self, *, connected: int, updates: Mapping[str, int]) -> None:
         """Start those again that have died.
 
         Args:
             connected: workers that are connected.
+            updates: made so far with the gradients of each worker, by name.
 
         Raises:
             ConfigError: one of them was refused, or found its project wrong.
             RankFailedError: none is left, here or elsewhere.
         """
         for member in list(self.members):
+            n_updates = updates.get(member.name, 0)
+            if n_updates != member.n_updates:
+                member.n_updates, member.n_restarts = n_updates, 0
             code = member.process.poll()
             if code is None:
                 continue
             if code == UserError.code:
                 raise ConfigError(
-                    f"worker {member.number} cannot work: {last_words(member.log)}",
+                    f"worker {member.number} cannot work: {member.last_words()}",
                     where=str(member.log),
                 )
             if member.n_restarts == MAX_RESTARTS:
@@ -103,7 +128,7 @@ class Crew:
                 say(f"worker {member.number} ended {MAX_RESTARTS + 1} times: given up")
                 if not self.members and not connected:
                     raise RankFailedError(
-                        f"no worker is left: {last_words(member.log)}",
+                        f"no worker is left: {member.last_words()}",
                         where=str(self.folder),
                         fix="see their logs; the same command goes on from the last checkpoint",
                     )
@@ -111,6 +136,7 @@ class Crew:
             member.n_restarts += 1
             how = f"signal {-code}" if code < 0 else f"code {code}"
             say(f"worker {member.number} ended with {how}: its samples go to others; restarted")
+            member.begins = begun(member.log, f"ended with {how}")
             member.process = self.start(member.number, member.log)
 
     def are_gone(self) -> bool:
@@ -131,10 +157,27 @@ class Crew:
                 member.process.wait()
 
 
-def last_words(log: Path) -> str:
-    """The error that a worker ended with: the last message of its log, on one line."""
+def name_of(number: int) -> str:
+    """What a worker of this machine is called."""
+    return f"local {number}"
+
+
+def begun(log: Path, why: str = "a new start of the run") -> int:
+    """Keep what a log says, with a line behind it; the byte at which the next process begins."""
+    with storage_errors(log), log.open("ab") as file:
+        if file.tell():
+            file.write(f"--- {why}; started again ---\n".encode())
+        return file.tell()
+
+
+def last_words(log: Path, begins: int = 0) -> str:
+    """The error that a worker ended with: the last message of its log, on one line.
+
+    Args:
+        begins: the byte from which on the log is looked at.
+    """
     try:
-        lines = log.read_text(errors="replace").splitlines()
+        lines = log.read_bytes()[begins:].decode(errors="replace").splitlines()
     except OSError:
         return "no log"
     starts = [n for n, line in enumerate(lines) if line.startswith("error:")]

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import groundup
+from groundup.train.agreement import code_hash
 from groundup.train.fingerprint import compare, written
 
 PROTOCOL = 1
-COMPUTING = ("architecture", "model", "tokens", "train")  # packages that gradients come from
 
 
 @cache
-def code_hash() -> str:
-    """SHA-256 over the source of all that gradients depend on."""
-    root, digest = Path(groundup.__file__).parent, hashlib.sha256()
-    for package in COMPUTING:
-        for path in sorted((root / package).rglob("*.py")):
-            digest.update(f"{path.relative_to(root)} ".encode() + path.read_bytes())
-    return digest.hexdigest()
+def own_code() -> str:
+    """`code_hash` as it was when first asked: the files may change while a server runs."""
+    return code_hash()
 
 
 def hello(name: str, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,7 +24,7 @@ def hello(name: str, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
         "kind": "hello",
         "name": name,
         "protocol": PROTOCOL,
-        "code": code_hash(),
+        "code": own_code(),
         "fingerprint": fingerprint,
     }
 
@@ -46,11 +39,14 @@ def refusal(said: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> str:
     theirs = said.get("fingerprint")
     if not isinstance(theirs, dict):
         return "it says of no run what it would compute"
-    found = compare(fingerprint, theirs)
+    try:
+        found = compare(fingerprint, theirs)
+    except (AttributeError, TypeError, RecursionError):
+        return "what it says of its run is malformed"
     differing = [written(each) for each in (*found.structural, *found.refused)]
     if differing:
         return f"its run is another (the server's → its own): {'; '.join(differing)}"
-    if said.get("code") != code_hash():
-        codes = f"{code_hash()[:12]} → {str(said.get('code'))[:12]}"
+    if said.get("code") != own_code():
+        codes = f"{own_code()[:12]} → {str(said.get('code'))[:12]}"
         return f"its code is another (the server's → its own): {codes}"
     return ""

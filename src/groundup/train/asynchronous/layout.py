@@ -47,6 +47,20 @@ def require_fitting(settings: Settings, axes: Mapping[str, int]) -> None:
             )
 
 
+def require_no_profile(settings: Settings, profile: bool) -> None:
+    """Refuse to profile the steps of a process that computes none.
+
+    Raises:
+        ConfigError: a parameter server is to be profiled.
+    """
+    if profile and settings.asynchronous["kind"] == "parameter_server":
+        raise ConfigError(
+            "a parameter server has no steps of its own to profile: its workers compute them",
+            where="--profile",
+            fix="profile the ordinary run of these settings, with pretrain.asynchronous.kind: none",
+        )
+
+
 def require_no_batch_norm(model: nn.Module) -> None:
     """Refuse a model whose statistics would be those of one process.
 

@@ -62,6 +62,11 @@ class Ledger:
         self.leases[number] = Lease(range, worker, step, until)
         return number, self.leases[number]
 
+    def worker_of(self, number: int) -> str | None:
+        """Whom a lease was given to, lapsed or not; None: there is no such."""
+        lease = self.leases.get(number) or self._lapsed.get(number)
+        return None if lease is None else lease.worker
+
     def settle(self, number: int) -> Lease | None:
         """Close a lease for good; None where its range is learnt already, or there is no such."""
         lease = self.leases.pop(number, None)

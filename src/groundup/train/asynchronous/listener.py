@@ -19,6 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from groundup.errors import ConfigError
+from groundup.tables import printable
 from groundup.train.asynchronous.wire import (
     HANDSHAKE_SECONDS,
     MAX_MESSAGE_BYTES,
@@ -31,7 +32,10 @@ from groundup.train.asynchronous.wire import (
     unpack,
 )
 
-MAX_CONNECTIONS = 1024
+MAX_CONNECTIONS = 1024  # with the token
+MAX_STRANGERS = 64  # that have not shown the token yet, which takes a worker milliseconds
+CLOSE_SECONDS = 1.0  # for the thread that accepts to notice that the port is closed
+PAUSE_SECONDS = 0.1  # after a connection that could not be taken: no descriptor may be free
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Listener:
 
     Args:
         refusal: a worker's hello → why it may not work here; empty: it may.
-        max_bytes: of the tensors of one message.
+        max_bytes: of one message.
 
     Attributes:
         address: host and port that workers connect to.
@@ -80,12 +84,15 @@ class Listener:
         self.address: tuple[str, int] = listening.getsockname()[:2]
         self.n_turned_away = 0
         self._listening, self._token, self._refusal = listening, token, refusal
-        self._max_bytes = max_bytes + MAX_MESSAGE_BYTES
+        self._max_bytes = max_bytes
         self._requests: queue.Queue[Request] = queue.Queue()
+        self._strangers: dict[socket.socket, None] = {}  # the oldest first
         self._peers: set[socket.socket] = set()
         self._workers: set[str] = set()
         self._lock, self._numbers = threading.Lock(), itertools.count(1)
-        threading.Thread(target=self._accept, name="accept workers", daemon=True).start()
+        self._closing = threading.Event()
+        self._accepting = threading.Thread(target=self._accept, name="accept workers", daemon=True)
+        self._accepting.start()
 
     def next(self, seconds: float) -> Request | None:
         """The next request; None if there is none for so long."""
@@ -102,29 +109,35 @@ class Listener:
 
     def close(self) -> None:
         """Close the port and every connection."""
+        self._closing.set()
+        shut(self._listening)  # a thread that waits in accept would keep the port open
         self._listening.close()
+        self._accepting.join(CLOSE_SECONDS)
         with self._lock:
-            peers = list(self._peers)
+            peers = [*self._strangers, *self._peers]
         for peer in peers:
-            with contextlib.suppress(OSError):
-                peer.shutdown(socket.SHUT_RDWR)
+            shut(peer)
 
     def _accept(self) -> None:
-        while True:
+        while not self._closing.is_set():
             try:
                 peer, _ = self._listening.accept()
             except OSError:
-                if self._listening.fileno() < 0:
-                    return
-                continue  # it left before it was let in
-            with self._lock:
-                is_full = len(self._peers) >= MAX_CONNECTIONS
-                if not is_full:
-                    self._peers.add(peer)
-            if is_full:
-                peer.close()
+                self._closing.wait(PAUSE_SECONDS)
                 continue
-            threading.Thread(target=self._converse, args=[peer], daemon=True).start()
+            with self._lock:
+                if len(self._strangers) >= MAX_STRANGERS:
+                    oldest = next(iter(self._strangers))
+                    del self._strangers[oldest]
+                    shut(oldest)
+                self._strangers[peer] = None
+            try:
+                threading.Thread(target=self._converse, args=[peer], daemon=True).start()
+            except RuntimeError:  # no thread is to be had
+                with self._lock:
+                    self._strangers.pop(peer, None)
+                peer.close()
+                self._closing.wait(PAUSE_SECONDS)
 
     def _converse(self, peer: socket.socket) -> None:
         """One connection, from its handshake to its end."""
@@ -134,6 +147,8 @@ class Listener:
                 name = self._welcome(peer)
                 while True:
                     message, tensors = unpack(receive(peer, self._max_bytes))
+                    if message["kind"] == "gone":
+                        raise WireError("that is for us to say")
                     request = Request(name, message, tensors)
                     self._requests.put(request)
                     for frame in request.wait():
@@ -144,6 +159,7 @@ class Listener:
                     self.n_turned_away += 1
         finally:
             with self._lock:
+                self._strangers.pop(peer, None)
                 self._peers.discard(peer)
                 self._workers.discard(name)
             if name:
@@ -157,16 +173,26 @@ class Listener:
         """
         prepare(peer)
         admit(peer, self._token)
+        with self._lock:
+            is_full = len(self._peers) >= MAX_CONNECTIONS
+            self._strangers.pop(peer, None)
+            self._peers.add(peer)
         hello, _ = unpack(receive(peer, MAX_MESSAGE_BYTES, HANDSHAKE_SECONDS))
-        why = self._refusal(hello)
+        why = "it has no room for more workers" if is_full else self._refusal(hello)
         if why:
             send(peer, pack({"kind": "refused", "why": why}))
             raise WireError(why)
-        send(peer, pack({"kind": "welcome", "max_bytes": self._max_bytes}))
+        send(peer, pack({"kind": "welcome"}))
         with self._lock:
-            name = f"{str(hello.get('name', 'worker'))[:64]} #{next(self._numbers)}"
+            name = f"{printable(str(hello.get('name', 'worker'))[:64])} #{next(self._numbers)}"
             self._workers.add(name)
         return name
+
+
+def shut(peer: socket.socket) -> None:
+    """Wake whoever waits for ``peer``; it is theirs to close."""
+    with contextlib.suppress(OSError):
+        peer.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

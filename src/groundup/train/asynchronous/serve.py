@@ -8,8 +8,6 @@ guard's verdict, write the log, evaluate, save. While it evaluates or saves, wor
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ from typing import Any
 import torch
 
 from groundup.errors import ConfigError
-from groundup.files import TEMPORARY, fsync_folder, storage_errors, write_json
+from groundup.files import write_atomic, write_json
 from groundup.progress import say
 from groundup.train import faults
 from groundup.train.asynchronous.crew import Crew, crew_of
@@ -27,7 +25,7 @@ from groundup.train.asynchronous.identity import refusal
 from groundup.train.asynchronous.layout import require_no_batch_norm
 from groundup.train.asynchronous.listener import Listener, Request, listening
 from groundup.train.asynchronous.server import ParameterServer, Pushed
-from groundup.train.asynchronous.wire import new_token, pack
+from groundup.train.asynchronous.wire import frame_limit, new_token, pack
 from groundup.train.config import Settings
 from groundup.train.loop import Training, interrupted, keep, look, set_right
 from groundup.train.parallel.model import gradient_norm
@@ -65,10 +63,10 @@ def serve(
     run.recovery.begin(state)
     config, folder, token = server.config, run.log.run.folder, new_token()
     n_workers = 0 if worker_command is None else config.workers
-    n_bytes = sum(p.numel() * p.itemsize for p in state.model.parameters())
+    max_bytes = frame_limit(state.model)
     with (
         listening(
-            config.host, config.port, token, lambda said: refusal(said, fingerprint), n_bytes
+            config.host, config.port, token, lambda said: refusal(said, fingerprint), max_bytes
         ) as listener,
         announced(folder, listener.address, token),
         crew_of(
@@ -113,6 +111,7 @@ def work_off(
         Interrupted: asked to stop; saved first.
     """
     state, since, looked = server.state, time.perf_counter(), 0.0
+    run.timer.at("workers")
     while state.step < settings.steps:
         if run.stop():
             save(server, settings, run, wait=True)
@@ -124,11 +123,14 @@ def work_off(
             look_around(server, run, listener, crew, now)
             looked = now
         pushed = None if request is None else answered(server, request, run)
-        if pushed is not None and updated(server, settings, run, pushed, since):
+        if pushed is None:
+            continue
+        if updated(server, settings, run, pushed, since):
             began = time.perf_counter()
             tended(server, settings, run)
             since = time.perf_counter()
             server.ledger.extend(since - began)
+        run.timer.at("workers")
 
 
 def look_around(
@@ -138,7 +140,7 @@ def look_around(
     for lease in server.ledger.lapse(now):
         told = {"worker": lease.worker, "samples": lease.range.cursor}
         run.log.run.event(server.state.step, "lease_ended", **told)
-    crew.look(connected=len(listener.workers))
+    crew.look(connected=len(listener.workers), updates=server.tally.updates)
 
 
 def answered(server: ParameterServer, request: Request, run: Training) -> Pushed | None:
@@ -164,10 +166,17 @@ def updated(
 ) -> bool:
     """Apply one gradient if the guard finds it good; whether it was applied."""
     state, cursor = server.state, pushed.lease.range.cursor
+    run.timer.at("optimizer")
     norm = gradient_norm(state.model)
     found = Gradients(torch.tensor(pushed.loss, device=settings.device), norm)
     loss, grad_norm = found.numbers()
-    verdict = run.guard.judge(state.step, cursor, settings.batch_size, loss, grad_norm)
+    run.timer.at("log")
+    findings = run.checks.before_update(state)
+    verdict = (
+        run.recovery.of_corruption(findings, state)
+        if findings
+        else run.guard.judge(state.step, cursor, settings.batch_size, loss, grad_norm)
+    )
     if verdict.action != "apply":
         set_right(verdict, state, settings, settings, run)
         if verdict.action == "rewind":
@@ -177,7 +186,9 @@ def updated(
         run.log.intervention("alarm", state, verdict)
     factor = run.guard.learning_rate_factor(state.step)
     factor *= server.learning_rate_factor(pushed.staleness)
+    run.timer.at("optimizer")
     apply_gradients(state, settings, found, factor)
+    run.timer.at("log")
     run.guard.accepted(loss, grad_norm)
     run.checks.after_update(state)
     faults.point("step", state.step)
@@ -248,31 +259,10 @@ def local_address(listener: Listener) -> str:
 def announced(folder: Path, address: tuple[str, int], token: str) -> Iterator[None]:
     """Address and token in the run's folder while the block runs; the token for its owner only."""
     write_json(folder / ADDRESS_FILE, {"host": address[0], "port": address[1]})
-    write_secret(folder / TOKEN_FILE, token)
+    write_atomic(folder / TOKEN_FILE, f"{token}\n", mode=0o600)
     try:
         yield
     finally:
         for name in (ADDRESS_FILE, TOKEN_FILE):
             with contextlib.suppress(OSError):
                 (folder / name).unlink()
-
-
-def write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all.
-
-    Raises:
-        StorageError: the disk is full or the folder is not writable.
-    """
-    with storage_errors(path):
-        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)  # mode 0600
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(f"{text}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
-        fsync_folder(path.parent)

@@ -34,7 +34,8 @@ class Tally:
         updates: of each worker, by name.
         total_staleness, max_staleness: of the gradients applied.
         refused: why → how many gradients. late: its samples were learnt from another's; stale:
-            beyond ``max_staleness``; malformed: not the gradients of this model.
+            beyond ``max_staleness``; malformed: not the gradients of this model, or for samples
+            that another was given.
     """
 
     updates: dict[str, int] = field(default_factory=dict)
@@ -129,7 +130,10 @@ class ParameterServer:
             tensors: gradients by parameter; those that the loss does not depend on are left out.
         """
         name = worker.partition(" #")[0]
-        lease = self.ledger.settle(message.get("lease", 0))
+        number = message.get("lease")
+        if type(number) is not int or self.ledger.worker_of(number) not in (worker, None):
+            return self.refuse("malformed")  # and the lease stays with whom it was given to
+        lease = self.ledger.settle(number)
         if lease is None:
             return self.refuse("late")
         staleness = self.state.step - lease.step

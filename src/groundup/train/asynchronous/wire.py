@@ -17,18 +17,21 @@ import json
 import secrets
 import socket
 import struct
+import time
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
-HANDSHAKE_SECONDS = 10.0
+HANDSHAKE_SECONDS = 10.0  # for all of it
 FRAME_SECONDS = 120.0  # without a byte, inside a frame
 NONCE_BYTES = 32
 REFUSED = bytes(NONCE_BYTES)
-MAX_MESSAGE_BYTES = 2**20  # of a frame beside its tensors' data
+MAX_MESSAGE_BYTES = 2**20  # of a message; the longest holds a run's settings
+HEADER_BYTES_PER_TENSOR = 512  # name, type, shape and place of each; usual ones need about 120
 LENGTH = struct.Struct(">Q")
 # A peer whose machine vanished is noticed after about a minute: idle, between probes, how many.
 KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
@@ -55,17 +58,23 @@ def pack(message: Message, tensors: Mapping[str, Tensor] | None = None) -> bytes
     return safetensors.torch.save(held, metadata={"message": json.dumps(message)})
 
 
-def unpack(frame: bytes | bytearray) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def frame_limit(model: nn.Module) -> int:
+    """Bytes of the longest frame that server and workers of ``model`` send: all of its weights."""
+    tensors = list(model.parameters())
+    n_bytes = sum(each.numel() * each.itemsize for each in tensors)
+    return n_bytes + len(tensors) * HEADER_BYTES_PER_TENSOR + MAX_MESSAGE_BYTES
+
+
+def unpack(frame: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What `pack` was given.
 
     Raises:
         WireError: it was not made by `pack`.
     """
     try:
-        data = bytes(frame)
-        length = int.from_bytes(data[:8], "little")
-        message = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["message"])
-        tensors = safetensors.torch.load(data)
+        length = int.from_bytes(frame[:8], "little")
+        message = json.loads(json.loads(frame[8 : 8 + length])["__metadata__"]["message"])
+        tensors = safetensors.torch.load(frame)
     except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise WireError(f"not a message: {error}") from error
     if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
@@ -87,7 +96,7 @@ def send(peer: socket.socket, frame: bytes) -> None:
         raise WireError(f"the connection is lost: {error.strerror or error}") from error
 
 
-def receive(peer: socket.socket, max_bytes: int, wait_seconds: float | None = None) -> bytearray:
+def receive(peer: socket.socket, max_bytes: int, wait_seconds: float | None = None) -> bytes:
     """Receive one frame of at most ``max_bytes``.
 
     Args:
@@ -102,25 +111,37 @@ def receive(peer: socket.socket, max_bytes: int, wait_seconds: float | None = No
     return exactly(peer, length, FRAME_SECONDS)
 
 
-def exactly(peer: socket.socket, n_bytes: int, wait_seconds: float | None) -> bytearray:
+def exactly(
+    peer: socket.socket, n_bytes: int, wait_seconds: float | None, until: float | None = None
+) -> bytes:
     """So many bytes.
 
+    Args:
+        wait_seconds: for each part of them; None: the first is waited for without a limit.
+        until: on the monotonic clock, when all of them must be here; None: no limit.
+
     Raises:
-        WireError: the other side is gone or silent.
+        WireError: the other side is gone, silent or slow.
     """
-    data = bytearray(n_bytes)
-    view, filled = memoryview(data), 0
+    data, filled = BytesIO(bytes(n_bytes)), 0  # its value is given out without a copy
     try:
-        peer.settimeout(wait_seconds)
-        while filled < n_bytes:
-            got = peer.recv_into(view[filled:])
-            if not got:
-                raise WireError("the other side closed the connection")
-            filled += got
-            peer.settimeout(FRAME_SECONDS if wait_seconds is None else wait_seconds)
+        with data.getbuffer() as view:
+            peer.settimeout(wait_seconds if until is None else left_until(until))
+            while filled < n_bytes:
+                got = peer.recv_into(view[filled:])
+                if not got:
+                    raise WireError("the other side closed the connection")
+                filled += got
+                wait = FRAME_SECONDS if wait_seconds is None else wait_seconds
+                peer.settimeout(wait if until is None else left_until(until))
     except OSError as error:
         raise WireError(f"the connection is lost: {error.strerror or error}") from error
-    return data
+    return data.getvalue()
+
+
+def left_until(until: float) -> float:
+    """Seconds until then; never 0, which would mean not to wait at all."""
+    return max(1e-3, until - time.monotonic())
 
 
 def admit(peer: socket.socket, token: str) -> None:
@@ -128,13 +149,13 @@ def admit(peer: socket.socket, token: str) -> None:
 
     Raises:
         TokenError: the worker does not have the token; it is told so.
-        WireError: it is gone, or silent.
+        WireError: it is gone, silent, or slower than the limit of the handshake.
     """
-    mine = secrets.token_bytes(NONCE_BYTES)
+    mine, until = secrets.token_bytes(NONCE_BYTES), time.monotonic() + HANDSHAKE_SECONDS
     try:
         peer.settimeout(HANDSHAKE_SECONDS)
         peer.sendall(mine)
-        answer = bytes(exactly(peer, 2 * NONCE_BYTES, HANDSHAKE_SECONDS))
+        answer = exactly(peer, 2 * NONCE_BYTES, HANDSHAKE_SECONDS, until)
         theirs, proof = answer[:NONCE_BYTES], answer[NONCE_BYTES:]
         known = hmac.compare_digest(proof, proof_of(token, "worker", mine, theirs))
         peer.sendall(proof_of(token, "server", mine, theirs) if known else REFUSED)
@@ -151,13 +172,13 @@ def introduce(peer: socket.socket, token: str) -> None:
         TokenError: the server does not have this token.
         WireError: it is gone, silent, or no server of ours.
     """
-    mine = secrets.token_bytes(NONCE_BYTES)
-    theirs = bytes(exactly(peer, NONCE_BYTES, HANDSHAKE_SECONDS))
+    mine, until = secrets.token_bytes(NONCE_BYTES), time.monotonic() + HANDSHAKE_SECONDS
+    theirs = exactly(peer, NONCE_BYTES, HANDSHAKE_SECONDS, until)
     try:
         peer.sendall(mine + proof_of(token, "worker", theirs, mine))
     except OSError as error:
         raise WireError(f"the connection is lost: {error.strerror or error}") from error
-    answer = bytes(exactly(peer, NONCE_BYTES, HANDSHAKE_SECONDS))
+    answer = exactly(peer, NONCE_BYTES, HANDSHAKE_SECONDS, until)
     if not hmac.compare_digest(answer, proof_of(token, "server", theirs, mine)):
         raise TokenError("a wrong token" if answer == REFUSED else "it does not know the token")
 

@@ -26,6 +26,7 @@ from groundup.train.asynchronous.wire import (
     MAX_MESSAGE_BYTES,
     TokenError,
     WireError,
+    frame_limit,
     introduce,
     pack,
     prepare,
@@ -38,12 +39,11 @@ from groundup.train.config import Settings
 from groundup.train.distributed import ALONE
 from groundup.train.fingerprint import fingerprint_of
 from groundup.train.objective import Objective
+from groundup.train.parallel.recompute import recompute_blocks
 from groundup.train.resources import pick_device, use
 from groundup.train.start import untrained
 from groundup.train.state import RunState, seed_everything
 from groundup.train.step import drop_gradients, gradients
-
-MAX_FRAME_BYTES = 2**50  # before the server has said how long its frames are
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,12 @@ def work(
     pick_device(settings.device)
     use(n_threads or settings.n_threads, settings.float32_matmul_precision)
     model = untrained(ModelConfig.from_dict(given.key["model"]), settings).to(settings.device)
-    state = RunState(model, [])
+    recompute_blocks(model, settings.recompute)
+    state, max_bytes = RunState(model, []), frame_limit(model)
     fingerprint = fingerprint_of(given.key, given.dataset, settings, ALONE)
     done = Done()
     with connected(address, token) as server:
-        max_bytes = greeted(server, hello(name, fingerprint))
+        say_hello(server, hello(name, fingerprint))
         while not stop():
             answer, _ = asked(server, pack({"kind": "fetch"}), max_bytes)
             if answer["kind"] == "end":
@@ -184,8 +185,8 @@ def connected(address: tuple[str, int], token: str) -> Iterator[socket.socket]:
             ) from error
 
 
-def greeted(server: socket.socket, said: Mapping[str, Any]) -> int:
-    """Say who we are; the largest frame that the server speaks in, bytes.
+def say_hello(server: socket.socket, said: Mapping[str, Any]) -> None:
+    """Say who we are, and be let in.
 
     Raises:
         ConfigError: it does not want us.
@@ -198,7 +199,6 @@ def greeted(server: socket.socket, said: Mapping[str, Any]) -> int:
             where=f"{host}:{port}",
             fix="give this worker the server's project file, tokens and version of groundup",
         )
-    return min(int(answer["max_bytes"]), MAX_FRAME_BYTES)
 
 
 def asked(

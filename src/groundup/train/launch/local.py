@@ -12,7 +12,6 @@ import socket
 
 from groundup.errors import ConfigError, InputError
 from groundup.hardware import visible_gpus
-from groundup.train.parallel.layout import LayoutConfig
 
 LEAST_PORT, MOST_PORT = 1, 65535
 
@@ -67,26 +66,6 @@ def usable_gpus() -> list[str]:
     if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
         return named
     return [named[0]] * len(named) if named else []
-
-
-def require_layout(layout: LayoutConfig, n_ranks: int) -> None:
-    """Check that a layout is one of ``n_ranks`` processes.
-
-    Raises:
-        ConfigError: its sizes do not come to that; the nearest number that they do is named.
-    """
-    size, least = layout.size(), layout.least
-    if n_ranks == (size or n_ranks) and n_ranks % least == 0:
-        return
-    nearest = size or least * max(1, round(n_ranks / least))
-    names = ("dp_replicate", "dp_shard", "tp", "cp", "pp")
-    sizes = {name: getattr(layout, name) or 1 for name in names}
-    product = " × ".join(f"{name} {n}" for name, n in sizes.items() if n > 1) or "dp_shard 1"
-    raise ConfigError(
-        f"{product} does not come to {n_ranks} ranks",
-        where="pretrain.layout",
-        fix=f"--ranks {nearest}, or `pretrain.layout=auto`, which finds one for {n_ranks}",
-    )
 
 
 def meeting_place(address: str) -> str:

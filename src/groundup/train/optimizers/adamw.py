@@ -5,13 +5,15 @@ make its mean exact (Gupta et al. 2015, arXiv:1502.02551, section 3.1). Rounding
 loses what is smaller than half of bf16's last place, 1/512: with beta2 0.999 the second moment then
 never falls (a test shows it).
 
-The random bits are a function of the step, so that copies of a model and resumed runs round alike.
+The random bits are a function of the step and the parameter's name, so that copies of a model, tied
+embeddings on two stages of a pipeline, and resumed runs round alike.
 Moments in fp32 are torch's own fused AdamW.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -30,6 +32,7 @@ class LeanAdamW(torch.optim.Optimizer):
         eps: added to the root of the second.
         weight_decay: decoupled, times ``lr``.
         stochastic: round at random; otherwise to the nearest.
+        names: of the parameters; without, their numbers here stand for them.
     """
 
     def __init__(
@@ -41,23 +44,24 @@ class LeanAdamW(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         *,
         stochastic: bool = True,
+        names: Mapping[Tensor, str] | None = None,
     ) -> None:
         super().__init__(
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         )
         self.stochastic = stochastic
+        listed = [p for group in self.param_groups for p in group["params"]]
+        self.names = {p: str(number) for number, p in enumerate(listed)} | dict(names or {})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Move every parameter that has a gradient."""
-        number = 0
         for group in self.param_groups:
             for p in group["params"]:
-                number += 1
                 if p.grad is not None:
-                    self._move(p, group, number)
+                    self._move(p, group)
 
-    def _move(self, p: Any, group: dict[str, Any], number: int) -> None:
+    def _move(self, p: Any, group: dict[str, Any]) -> None:
         weight, gradient, state = local_tensor(p), local_tensor(p.grad), self.state[p]
         if not state:
             state["step"] = torch.zeros(())
@@ -69,8 +73,9 @@ class LeanAdamW(torch.optim.Optimizer):
         first = kept1.float().lerp_(gradient, 1 - beta1)
         second = kept2.float().lerp_(gradient.square(), 1 - beta2)
         if self.stochastic:
-            # Of each parameter its own: ranks that share one may differ in the sizes of others.
-            bits = torch.Generator(weight.device).manual_seed(step * 2**24 + number)
+            # By the name: ranks that share a parameter may differ in which others they have.
+            digest = hashlib.sha256(f"{self.names[p]} {step}".encode()).digest()
+            bits = torch.Generator(weight.device).manual_seed(int.from_bytes(digest[:7]))
             kept1.copy_(rounded(first, bits))
             kept2.copy_(rounded(second, bits))
         else:

@@ -66,7 +66,7 @@ def _muon(model: Transformer | ReplacedTokenPair, settings: Settings) -> Optimiz
     ]
     # A stage in the middle of a pipeline may have nothing but matrices.
     is_needed = any(group["params"] for group in others)
-    adamw = [_adamw_of(others, settings, eps=1e-10)] if is_needed else []
+    adamw = [_adamw_of(model, others, settings, eps=1e-10)] if is_needed else []
     muon = Muon(
         _groups([{"params": matrices}]),
         settings.learning_rate,
@@ -80,7 +80,7 @@ def _muon(model: Transformer | ReplacedTokenPair, settings: Settings) -> Optimiz
 
 def _adamw(model: Transformer | ReplacedTokenPair, settings: Settings) -> Optimizers:
     ratio = mup_ratio(model.config) if model.config.init == "mup" else 1.0
-    return [_adamw_of(_by_role(model, settings, ratio, 1.0, ratio), settings)]
+    return [_adamw_of(model, _by_role(model, settings, ratio, 1.0, ratio), settings)]
 
 
 def _sgd(model: Transformer | ReplacedTokenPair, settings: Settings) -> Optimizers:
@@ -131,11 +131,12 @@ def _by_role(
 
 
 def _adamw_of(
-    groups: list[dict[str, Any]], settings: Settings, eps: float = 1e-8
+    model: nn.Module, groups: list[dict[str, Any]], settings: Settings, eps: float = 1e-8
 ) -> torch.optim.Optimizer:
     groups, betas = _groups(groups), (settings.beta1, settings.beta2)
     if settings.optimizer_dtype == "bf16":
-        return LeanAdamW(groups, betas=betas, eps=eps)
+        names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
+        return LeanAdamW(groups, betas=betas, eps=eps, names=names)
     return torch.optim.AdamW(groups, betas=betas, eps=eps, weight_decay=0.0, fused=True)
 
 

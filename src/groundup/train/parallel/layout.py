@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+import itertools
+import math
+from typing import Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
+from groundup.errors import ConfigError
 from groundup.section import Section
 from groundup.units import Count
 
+Axis = Literal["dp_replicate", "pp", "dp_shard", "cp", "tp"]
+AXES: tuple[Axis, ...] = get_args(Axis)  # the last changes fastest: neighbours share most
 PipelineSchedule = Literal["gpipe", "1f1b", "interleaved", "zero_bubble"]
 MANY_STAGES = ("interleaved", "zero_bubble")  # schedules for several stages a process
 
@@ -72,3 +77,47 @@ class LayoutConfig(Section):
     def least(self) -> int:
         """Processes without those that shard."""
         return self.dp_replicate * self.tp * self.cp * self.pp
+
+
+def layout_of(layout: LayoutConfig, size: int) -> dict[str, int]:
+    """The size of every axis.
+
+    Raises:
+        ConfigError: their product is not ``size``; with the nearest number of processes of this
+            layout, and the nearest layout of this number.
+    """
+    shards = layout.dp_shard or size // layout.least
+    if layout.least * shards == size:
+        return {
+            "dp_replicate": layout.dp_replicate, "pp": layout.pp, "dp_shard": shards,
+            "cp": layout.cp, "tp": layout.tp,
+        }  # fmt: skip
+    enough = layout.size() or layout.least * max(1, round(size / layout.least))
+    processes = f"{size} process{'' if size == 1 else 'es'}"
+    raise ConfigError(
+        f"{_product({axis: getattr(layout, axis) or 1 for axis in AXES})} does not come to "
+        f"{processes}",
+        where="pretrain.layout",
+        fix=f"start {enough} (--ranks {enough}, or torchrun --nproc-per-node), or with {processes} "
+        f"set it to {nearest_of(layout, size)}, or to auto",
+    )
+
+
+def nearest_of(layout: LayoutConfig, size: int) -> str:
+    """The layout of ``size`` processes that keeps most of this one, in words.
+
+    Axes but dp_shard do not grow: heads and layers that divide by 4 divide by 2, not by 8.
+    """
+    kept: tuple[Axis, ...] = ("tp", "pp", "cp", "dp_replicate")
+    ranges = [[n for n in range(1, getattr(layout, axis) + 1) if size % n == 0] for axis in kept]
+    fitting = [sizes for sizes in itertools.product(*ranges) if size % math.prod(sizes) == 0]
+    best = max(fitting, key=lambda sizes: (math.prod(sizes[:3]), *sizes))
+    found: dict[Axis, int] = dict(zip(kept, best, strict=True))
+    words = _product({**found, "dp_shard": size // math.prod(best)})
+    words += " with vpp 1" if layout.vpp > 1 and found["pp"] == 1 else ""
+    return words + (" without sp" if layout.sp and found["tp"] == 1 else "")
+
+
+def _product(sizes: dict[Axis, int]) -> str:
+    ordered = [(axis, sizes[axis]) for axis in AXES]
+    return " × ".join(f"{axis} {n}" for axis, n in ordered if n > 1) or "dp_shard 1"

@@ -32,7 +32,7 @@ from groundup.train.batch import Batch, Counts
 from groundup.train.config import Settings
 from groundup.train.distributed import Ranks
 from groundup.train.objectives import Loss
-from groundup.train.parallel.layout import LayoutConfig
+from groundup.train.parallel.layout import MANY_STAGES, LayoutConfig
 from groundup.train.parallel.stages import Stages, view_of
 from groundup.train.precision import autocast
 
@@ -83,7 +83,7 @@ def require_micro_batches(settings: Settings, layout: LayoutConfig, n_shares: in
 
     Raises:
         ConfigError: it cannot; the nearest number that works is named. Or it cannot go with what
-            is computed again.
+            is computed again or compiled.
     """
     if settings.recompute == "selective" and layout.schedule == "zero_bubble":
         raise ConfigError(
@@ -91,6 +91,12 @@ def require_micro_batches(settings: Settings, layout: LayoutConfig, n_shares: in
             "for one",
             where="pretrain.recompute",
             fix="set it to full or none, or pretrain.layout.schedule to another",
+        )
+    if settings.compile and layout.schedule == "zero_bubble":
+        raise ConfigError(
+            "zero_bubble takes a block's backward pass apart, and a compiled one is in one piece",
+            where="pretrain.compile",
+            fix="set it to false, or pretrain.layout.schedule to another",
         )
     ramp = settings.batch_size_ramp
     changes = [change for change in settings.changes if change.get("batch_size")]
@@ -241,7 +247,7 @@ def build_engine(
         for stage, call in calls.items()
     ]
     kind = schedule_class(stages, n)
-    several = stages.schedule in ("interleaved", "zero_bubble")
+    several = stages.schedule in MANY_STAGES
     schedule = kind(parts if several else parts[0], n, loss_fn=its_loss, scale_grads=False)
     return Engine(schedule, calls)
 
@@ -254,15 +260,19 @@ def its_loss(loss: Tensor, number: Tensor) -> Tensor:
 def schedule_class(stages: Stages, n: int) -> Any:
     """Torch's class for ``n`` micro-batches.
 
-    GPipe where 1f1b cannot order them: a step's own were checked (`require_micro_batches`), what is
-    left is the guard's probe, of one micro-batch.
+    One that takes any number where the wanted one cannot order them: a step's own were checked
+    (`require_micro_batches`), what is left is the guard's probe, of one micro-batch.
     """
     from torch.distributed import pipelining
 
     if stages.is_v:
         return pipelining.ScheduleZBVZeroBubble
-    name = stages.schedule if can_order(stages, n) else "gpipe"
+    name: str = stages.schedule
+    if not can_order(stages, n):
+        # Breadth first (arXiv:2211.05953): GPipe's order over several stages a process.
+        name = "breadth_first" if name in MANY_STAGES else "gpipe"
     return {
+        "breadth_first": pipelining.ScheduleLoopedBFS,
         "gpipe": pipelining.ScheduleGPipe,
         "1f1b": pipelining.Schedule1F1B,
         "interleaved": pipelining.ScheduleInterleaved1F1B,

@@ -11,6 +11,7 @@ from groundup.train.distributed import Ranks
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.parallel.layout import LayoutConfig
 from groundup.train.parallel.pipeline import require_micro_batches
+from groundup.train.parallel.stages import stages_of
 from groundup.train.parallel.tensor import require_divisible
 
 
@@ -20,8 +21,18 @@ def require_possible(model: nn.Module, settings: Settings, ranks: Ranks) -> None
     Raises:
         ConfigError: it cannot; with what can.
     """
+    config: ModelConfig = model.config  # type: ignore[assignment]
+    require_possible_config(config, settings, ranks)
+
+
+def require_possible_config(config: ModelConfig, settings: Settings, ranks: Ranks) -> None:
+    """`require_possible` of a model that is not made yet.
+
+    Raises:
+        ConfigError: it cannot be divided; with what can.
+    """
     layout, objective = LayoutConfig(**settings.layout), ObjectiveConfig(**settings.objective)
-    if any(isinstance(module, nn.BatchNorm1d) for module in model.modules()):
+    if config.norm.kind == "batch":
         raise ConfigError(
             "a batch norm averages over the rows of one process, not over the batch",
             where="model.norm",
@@ -31,12 +42,18 @@ def require_possible(model: nn.Module, settings: Settings, ranks: Ranks) -> None
         return
     if objective.kind == "replaced_token":
         raise refused("the pair of models of replaced_token", "tp, cp and pp divide one model")
-    config: ModelConfig = model.config  # type: ignore[assignment]
     require_divisible(config, ranks.tp)
     if ranks.cp > 1:
         require_shared_rows(config, objective)
+        if settings.layer_dropout:
+            raise ConfigError(
+                "layer_dropout leaves a layer out for a whole row, and those of cp share rows",
+                where="pretrain.layer_dropout",
+                fix="set it to 0, or use another layout than cp",
+            )
     require_tokens(settings, ranks, layout)
     if ranks.pp > 1:
+        stages_of(config, layout)
         require_micro_batches(settings, layout, ranks.n_shares)
 
 

@@ -24,7 +24,6 @@ from torch.utils.checkpoint import (
     CheckpointPolicy,
     checkpoint,
     create_selective_checkpoint_contexts,
-    noop_context_fn,
 )
 
 from groundup.model.masks import Mask
@@ -50,22 +49,22 @@ def recompute_blocks(model: nn.Module, recompute: str) -> None:
     """
     if recompute == "none":
         return
-    contexts = noop_context_fn
+    contexts: dict[str, Any] = {}  # dynamo takes no context_fn of nothing
     if recompute == "selective":
-        contexts = partial(create_selective_checkpoint_contexts, policy)
+        contexts = {"context_fn": partial(create_selective_checkpoint_contexts, policy)}
     for module in model.modules():
         if isinstance(module, Block | ParallelBlock):
             block: Any = module
             block.forward = partial(run_block, block.forward, contexts)
 
 
-def run_block(forward: Any, contexts: Any, *arguments: Any, **named: Any) -> Tensor:
+def run_block(forward: Any, contexts: dict[str, Any], *arguments: Any, **named: Any) -> Tensor:
     """A block's forward pass; without gradients, as it is."""
     if not torch.is_grad_enabled():
         result: Tensor = forward(*arguments, **named)
     else:
         result = checkpoint(
-            run_apart, forward, *arguments, use_reentrant=False, context_fn=contexts, **named
+            run_apart, forward, *arguments, use_reentrant=False, **contexts, **named
         )
     return result
 
