@@ -81,7 +81,7 @@ LAYOUTS: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
 MODELS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "nanochat": ("nanochat", {}, "causal", "muon"),
     "gpt2": ("gpt2", {}, "causal", "adamw"),
-    "llama": ("llama", {"n_kv_heads": 2}, "causal", "adamw"),
+    "llama": ("llama", {"n_heads": 8, "n_kv_heads": 4}, "causal", "adamw"),
     "bert": ("bert", {}, "masked", "adamw"),
 }
 
@@ -106,11 +106,13 @@ def main() -> int:
 
     layouts = chosen.layout or [*LAYOUTS]
     first = next(iter(LAYOUTS))
-    ran = {layout: run(layout, models, chosen.steps, chosen.device)
-           for layout in dict.fromkeys((first, *layouts))}  # fmt: skip
-    rows = [compared(name, layout, ran[layout], ran[first]) for layout in layouts
-            for name in models]  # fmt: skip
-    print(table(rows))
+    print(HEAD, flush=True)
+    ran, rows = {}, []
+    for layout in dict.fromkeys((first, *layouts)):
+        ran[layout] = run(layout, models, chosen.steps, chosen.device)
+        new = [compared(name, layout, ran[layout], ran[first]) for name in models]
+        print("\n".join(map(line, new)), flush=True)
+        rows += new
     if chosen.plot is not None:
         chosen.plot.write_text(plot(ran, models[0]))
     worst = max(max(row["loss"], row["grad_norm"]) for row in rows)
@@ -185,7 +187,7 @@ def walk(name: str, layout: str, steps: int, device: str) -> dict[str, Any]:
     objective_config = ObjectiveConfig(kind=kind)
     torch.set_num_threads(1)
     ranks = join(settings)
-    model = build(family, vocab_size=VOCAB_SIZE, **SIZES, **more)
+    model = build(family, vocab_size=VOCAB_SIZE, **{**SIZES, **more})
     state = new_state(trained_for(model, kind, False), settings, ranks)
     objective = stand_in(objective_config, VOCAB_SIZE, device)
     dataset: Any = Counting()
@@ -249,17 +251,16 @@ def difference(found: Sequence[float], expected: Sequence[float]) -> float:
     return max(abs(a - b) / abs(b) for a, b in zip(found, expected, strict=True))
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A line for each layout and model."""
-    lines = [f"{'layout':30} {'processes':>9} {'model':10} {'loss':>8} {'norm':>8} {'held':>6} "
-             f"{'CPU':>6}  ranks"]  # fmt: skip
-    lines += [
+HEAD = f"{'layout':30} {'processes':>9} {'model':10} {'loss':>8} {'norm':>8} {'held':>6} {'CPU':>6}"
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """One row of the table."""
+    return (
         f"{row['layout']:30} {row['processes']:9} {row['model']:10} {row['loss']:8.1e} "
-        f"{row['grad_norm']:8.1e} {row['held']:6.2f} {row['cpu']:6.2f}  "
-        f"{'agree' if row['ranks_agree'] else 'DIFFER'}"
-        for row in rows
-    ]
-    return "\n".join(lines)
+        f"{row['grad_norm']:8.1e} {row['held']:6.2f} {row['cpu']:6.2f}"
+        f"{'' if row['ranks_agree'] else '  RANKS DIFFER'}"
+    )
 
 
 def plot(ran: Mapping[str, Sequence[Mapping[str, Any]]], model: str) -> str:

@@ -12,7 +12,7 @@ group `against`, after every twentieth of it.
 Groups of arms, each with every seed:
 
     against   nanoGPT as shipped; with the best learning rate of the group `tune`; that over the
-              tokens of fast; fast over 1/7 of nanoGPT's tokens and over 1/4
+              tokens of fast; fast over 1/7 of nanoGPT's tokens and over 1/5
     tune      nanoGPT with other learning rates, first seed only
     without   fast with one part taken out or exchanged, over 1/7 of nanoGPT's tokens
     with      fast with something more, over the same
@@ -59,7 +59,7 @@ from groundup.train.state import RunState
 from groundup.train.step import train_step
 
 T = nanogpt.CONTEXT_LENGTH
-SHORT, LONG = nanogpt.STEPS // 7, nanogpt.STEPS // 4  # steps of fast
+SHORT, LONG = nanogpt.STEPS // 7, nanogpt.STEPS // 5  # steps of fast
 RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)  # of the group `tune`; as shipped it is 1e-3
 TEXTS = ("char", "library")
 
@@ -190,14 +190,14 @@ def arms(work: Path, text: str) -> dict[str, dict[str, Arm]]:
     against = {
         "nanoGPT": nanogpt_at(nanogpt.SETTINGS["learning_rate"]),
         "fast, 1/7": replace(FAST, n_evaluations=20),
-        "fast, 1/4": replace(FAST, n_evaluations=20, steps=LONG),
+        "fast, 1/5": replace(FAST, n_evaluations=20, steps=LONG),
     }
     if all(file_of(work, text, name, 0).exists() for name in tune):
         losses = {name: final(read(work, text, name, 0)) for name in tune}
         best = min(losses, key=lambda name: losses[name])
         against |= {
             best: tune[best],
-            f"{best}, 1/4": replace(tune[best], steps=LONG),
+            f"{best}, 1/5": replace(tune[best], steps=LONG),
         }
     return {"tune": tune, "against": against, "without": WITHOUT, "with": WITH}
 

@@ -84,7 +84,7 @@ def library(work: Path) -> Text:
     if not (work / "tokens/index.json").exists():
         for name in ("corpus", "tokenizer"):
             (work / name).mkdir(parents=True, exist_ok=True)
-        build_corpus(DataConfig(), work / "corpus", SPLIT_SEED, Path.cwd())
+        build_corpus(DataConfig(), work / "corpus", SPLIT_SEED, Path.cwd(), work=work / "shards")
         corpus = Corpus(work / "corpus")
         texts = (document.text for document in corpus.documents("train"))
         train_tokenizer(texts, TokenizerConfig(vocab_size=VOCAB_SIZE), work / "tokenizer")

@@ -115,7 +115,7 @@ def test_ratios_are_of_the_same_seed_and_of_what_was_finished(tmp_path: Path) ->
     assert found is not None
     assert found["fewer_tokens_to nanoGPT"] == {0: 5.0}
     assert found["less_time_to nanoGPT"] == {0: 2.5}
-    assert recipe.figures(tmp_path, "char", "fast, 1/4") is None
+    assert recipe.figures(tmp_path, "char", "fast, 1/5") is None
     assert recipe.tables(tmp_path, ["char"])
 
 

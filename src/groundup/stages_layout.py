@@ -159,8 +159,7 @@ def decide(
         copies = all_sharded(model, settings, given, chip, n_ranks, micro_batch_size, recompute)
         if copies is None:
             raise ConfigError(
-                f"{n_ranks} replicas of local_sgd, a process each, do not go with the rest of "
-                "the layout, or do not fit in the memory",
+                f"{n_ranks} replicas of local_sgd do not suit the layout, or not the memory",
                 where="pretrain.layout",
                 fix="leave the layout's other fields out, or set a smaller model or context_length",
             )
@@ -321,9 +320,8 @@ def first_possible(
     for ranked in found.ranked:
         try:
             layout = as_ours(ranked, given)
-            sized = replace(
-                settings, micro_batch_size=ranked.micro_batch_size, recompute=ranked.recompute
-            )
+            sizes = {name: getattr(ranked, name) for name in ("micro_batch_size", "recompute")}
+            sized = replace(settings, **sizes)
             require_runnable(model, sized, layout, n_ranks)
         except ConfigError as error:
             reasons[error.message] = None

@@ -185,7 +185,7 @@ def test_every_row_with_targets_is_in_one_rank(n_rows, size):
 def test_a_batch_norm_is_refused_since_it_would_see_its_own_rows_only():
     model = new_state(replace(MODEL, norm=replace(MODEL.norm, kind="batch")), SETTINGS).model
     with pytest.raises(ConfigError, match="averages over the rows of one process"):
-        parallelise(model, Ranks(0, 2))
+        parallelise(model, Ranks(0, 2), SETTINGS)
 
 
 def test_alone_the_gradient_norm_is_torchs_and_the_whole_model_is_the_model():
@@ -193,6 +193,6 @@ def test_alone_the_gradient_norm_is_torchs_and_the_whole_model_is_the_model():
     inputs, _ = batch()
     state.model(inputs).square().mean().backward()
     parameters = list(state.model.parameters())
-    assert gradient_norm(parameters) == torch.nn.utils.clip_grad_norm_(parameters, 1e9)
+    assert gradient_norm(state.model) == torch.nn.utils.clip_grad_norm_(parameters, 1e9)
     with whole_model(state.model) as model:
         assert model is state.model
