@@ -35,7 +35,7 @@ LARGE = replace(
 
 
 def auto(**given: Any) -> LayoutConfig:
-    return LayoutConfig(auto=True, **given)
+    return LayoutConfig(planned=True, **given)
 
 
 def on_cpu(
@@ -50,8 +50,8 @@ def test_the_word_stands_for_the_section() -> None:
 
     section = PretrainConfig.model_validate({"layout": "auto"})
     assert section.layout == auto()
-    assert section.layout.model_fields_set == {"auto"}
-    assert not PretrainConfig().layout.auto
+    assert section.layout.model_fields_set == {"planned"}
+    assert not PretrainConfig().layout.planned
 
 
 def test_processes_on_a_cpu_shard_the_model() -> None:
@@ -100,7 +100,7 @@ def test_gpus_get_the_plans_winner(n: int) -> None:
     )  # fmt: skip
     assert layout.size() == n
     assert decided.tokens_per_second == pytest.approx(best.tokens_per_second)
-    assert not layout.auto
+    assert not layout.planned
     require_runnable(LLAMA, replace(LARGE, micro_batch_size=decided.micro_batch_size), layout, n)
 
 

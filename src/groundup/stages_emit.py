@@ -33,7 +33,7 @@ def emit_job(project: Project, n_ranks: int | None) -> EmitJob:
             one of so many processes.
     """
     section = pretrain_section(project)
-    if section.layout.auto:
+    if section.layout.planned:
         raise ConfigError(
             "layout: auto is decided when training starts, for the machine there is",
             where="pretrain.layout",

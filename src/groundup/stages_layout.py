@@ -79,7 +79,7 @@ def with_layout(work: Work, run: RunToTrain) -> RunToTrain:
         InputError: the GPU is not in the catalog of the plan.
     """
     given = work.project.pretrain
-    if not given.layout.auto:
+    if not given.layout.planned:
         return run
     n_ranks, n_local = processes()
     recompute = given.recompute if "recompute" in given.model_fields_set else None
@@ -255,7 +255,7 @@ def all_sharded(
 
     Computing again costs a third of a step, a small micro-batch next to nothing: it comes last.
     """
-    layout = given.model_copy(update={"auto": False})
+    layout = given.model_copy(update={"planned": False})
     if n_ranks != (layout.size() or n_ranks) or n_ranks % layout.least:
         return None
     assert chip.memory_bytes is not None

@@ -26,14 +26,14 @@ def _or_auto(schema: dict[str, Any]) -> None:
 class LayoutConfig(Section):
     """The kinds of parallelism; the product of all sizes is the number of processes.
 
-    With ``auto`` the fastest layout that the plan finds takes the place of what is left out here.
+    With ``planned`` the fastest layout that the plan finds takes the place of what is left out here.
     """
 
     model_config = ConfigDict(json_schema_extra=_or_auto)
 
-    auto: bool = False
+    planned: bool = False
     """Whether the plan chooses what is left out here, for the processes there are when training
-    starts; `layout: auto` leaves out all."""
+    starts; `layout: auto` is short for this alone."""
     dp_replicate: Count = Field(1, ge=1)
     """Copies of the model; their weights can be compared (`pretrain.integrity.compare_every`)."""
     dp_shard: Count | None = Field(None, ge=1)
@@ -57,7 +57,7 @@ class LayoutConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _word_for_auto(cls, given: Any) -> Any:
-        return {"auto": True} if given == "auto" else given
+        return {"planned": True} if given == "auto" else given
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
