@@ -255,7 +255,7 @@ def parts(
             shown,
             settings.device,
             flops_per_token,
-            job.matmul_flops_per_second,
+            job.matmul_flops_per_second * ranks.size,
             alert,
             timer,
         )

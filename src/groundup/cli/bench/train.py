@@ -40,7 +40,10 @@ SIZE = click.IntRange(1)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="(auto)")
 @click.option("--threads", type=SIZE, help="CPU threads (default: one per core).")
 @click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), default=10.0, help="To train for (10)."
+    "--seconds",
+    type=click.FloatRange(0, 1e6, min_open=True),
+    default=10.0,
+    help="To train for (10).",
 )
 @json_option
 def train(

@@ -26,7 +26,7 @@ def _or_auto(schema: dict[str, Any]) -> None:
 class LayoutConfig(Section):
     """The kinds of parallelism; the product of all sizes is the number of processes.
 
-    With ``planned`` the fastest layout that the plan finds takes the place of what is left out here.
+    With ``planned`` the fastest layout that the plan finds fills what is left out here.
     """
 
     model_config = ConfigDict(json_schema_extra=_or_auto)
@@ -63,6 +63,8 @@ class LayoutConfig(Section):
     def _consistent(self) -> Self:
         if self.sp and self.tp == 1:
             raise ValueError("sp divides tokens over the processes of tp, and tp is 1")
+        if self.pp == 1 and self.schedule != "1f1b":
+            raise ValueError(f"schedule {self.schedule} orders the stages of pp, and pp is 1")
         if self.vpp > 1 and (self.pp == 1 or self.schedule not in MANY_STAGES):
             raise ValueError(
                 f"vpp {self.vpp} needs pp of 2 or more and schedule {' or '.join(MANY_STAGES)}"
