@@ -51,21 +51,6 @@ def on_every_stage(
         yield name, whole
 
 
-def merged(numbers: Mapping[str, float], model: Any) -> dict[str, float]:
-    """Numbers by parameter name, those of all stages, each as its first holder has it."""
-    cut = getattr(model, "cut", None)
-    if cut is None or cut.ranks.pp == 1:
-        return dict(numbers)
-    names = {name for name, _ in model.named_parameters()}
-    mine = {name: number for name, number in numbers.items() if name in names}
-    device = next(model.parameters()).device
-    told = told_by_each(json.dumps(mine).encode(), cut.ranks.group("pp"), device)
-    found: dict[str, float] = {}
-    for text in told:
-        found = {**json.loads(text), **found}
-    return found
-
-
 def told_by_each(message: bytes, group: ProcessGroup, device: torch.device) -> list[bytes]:
     """What every process of ``group`` says, in the order of their numbers; nothing is unpickled."""
     n_bytes = torch.tensor([len(message)], device=device)
