@@ -43,9 +43,10 @@ from groundup.train.batch import counts_of
 from groundup.train.config import PretrainConfig, Settings, settle
 from groundup.train.distributed import join, leave
 from groundup.train.guard.bench.text import library
+from groundup.train.job import Job
 from groundup.train.objective import CAUSAL
 from groundup.train.objectives import next_token_loss
-from groundup.train.pretrain import Job, pretrain
+from groundup.train.pretrain import pretrain
 
 LENGTH, ROWS, HELD_OUT_ROWS = 64, 8, 256
 MODEL = build("gpt2", vocab_size=256, n_layers=2, d_model=64, context_length=LENGTH)

@@ -30,11 +30,11 @@ from groundup.train.augment.config import AugmentConfig
 from groundup.train.augment.rows import augmentation_of
 from groundup.train.checkpoint import load_model_weights, load_trained
 from groundup.train.config import SAMPLE_TOKENS, WHO_IS_TOLD, Settings
+from groundup.train.job import Job
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.objective import Objective, objective_for
 from groundup.train.objectives import Terms
 from groundup.train.precision import autocast
-from groundup.train.pretrain import Job
 from groundup.train.resources import use
 from groundup.train.start import new_model, untrained
 

@@ -9,8 +9,8 @@ import torch
 from groundup.architecture.families import build
 from groundup.tokens.dataset import TokenDataset
 from groundup.train.config import Settings
+from groundup.train.job import Job
 from groundup.train.objectives import summed_loss
-from groundup.train.pretrain import Job
 
 MODEL = build("nanochat", vocab_size=64, n_layers=2, d_model=32, context_length=16)
 

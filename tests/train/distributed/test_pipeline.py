@@ -23,7 +23,7 @@ from groundup.train.parallel.model import whole_model
 from groundup.train.parallel.pieces import local_tensor, whole_tensor
 from groundup.train.parallel.pipeline import can_order, even, require_micro_batches
 from groundup.train.parallel.stages import Stages, stages_of
-from groundup.train.pretrain import probe_of
+from groundup.train.parts import probe_of
 from groundup.train.retention import Retention
 from groundup.train.snapshot import HostMemory
 from groundup.train.start import new_state
