@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from groundup.data.annotate import gopher_repetition
@@ -183,6 +183,8 @@ def test_the_first_of_equal_runs_is_found_whatever_bits_they_share(runs: list[in
 
 
 @settings(max_examples=100, deadline=None)
+@example(["a", "\n\n", "a"])  # one blank line makes two paragraphs
+@example([" a", "\n\n", "a"])  # alike once the ends of the text are stripped
 @given(st.lists(st.sampled_from(["a", " a", "bb", "é ", "\n", "\n\n", "\n\n\n", " ", "\t"])))
 def test_lines_and_paragraphs_are_those_of_the_definition(parts: list[str]) -> None:
     text = "".join(parts)

@@ -22,7 +22,7 @@ from groundup.data.annotate.rule_words import RuleWords, rule_words
 from groundup.data.batch import TextBatch
 from groundup.data.settings.quality import GopherRepetitionRules
 
-VERSION: Final = 1
+VERSION: Final = 2
 SETTINGS: tuple[str, ...] = ()  # what the columns depend on
 TOP: Final = (2, 3, 4)
 DUPLICATE: Final = (5, 6, 7, 8, 9, 10)
@@ -75,8 +75,9 @@ def _repeated_pieces(text: str) -> tuple[float, float, float, float]:
     """Shares of lines, their characters, paragraphs and their characters that occurred before."""
     lines = text.split("\n")
     first = set(lines)
-    if len(first) == len(lines):
-        return 0.0, 0.0, 0.0, 0.0  # no two blank lines: no paragraphs
+    has_paragraphs = "\n\n" in text
+    if len(first) == len(lines) and not (has_paragraphs and _has_bare_ends(text)):
+        return 0.0, 0.0, 0.0, 0.0
     n_blank = lines.count("")
     first.discard("")
     n_lines = len(lines) - n_blank
@@ -85,9 +86,9 @@ def _repeated_pieces(text: str) -> tuple[float, float, float, float]:
         by_line = (n_lines - len(first)) / n_lines
         n_characters = len(text) - len(lines) + 1  # but for line ends
         by_character = (n_characters - sum(map(len, first))) / len(text)
-    elif len(text.strip()) == len(text.strip("\n")):
+    elif not _has_bare_ends(text):
         return 0.0, 0.0, 0.0, 0.0  # no line twice, so no paragraph
-    if n_blank < 2 or "\n\n" not in text:
+    if not has_paragraphs:
         return by_line, by_character, 0.0, 0.0
     joined = text.strip()
     while "\n\n\n" in joined:  # two thirds are left each time: a paragraph ends once
@@ -99,6 +100,11 @@ def _repeated_pieces(text: str) -> tuple[float, float, float, float]:
     n_repeated = sum(map(len, paragraphs)) - sum(map(len, first))
     share = (len(paragraphs) - len(first)) / len(paragraphs)
     return by_line, by_character, share, n_repeated / len(text)
+
+
+def _has_bare_ends(text: str) -> bool:
+    """Whether paragraphs lose white space at an end of the text, so that two may become alike."""
+    return len(text.strip()) != len(text.strip("\n"))
 
 
 def _repeated_runs(words: RuleWords) -> Signals:
