@@ -71,12 +71,12 @@ class Progress:
 
     Args:
         title: what is being done.
-        total: amount of work in ``unit``; rate and time left are derived from it.
+        total: amount of work in ``unit``; the time left is derived from it. None: not known.
         unit: what is counted, for example ``"tokens"``.
         done: amount already done by an earlier process (a resumed run).
     """
 
-    def __init__(self, title: str, total: float, unit: str, done: float = 0) -> None:
+    def __init__(self, title: str, total: float | None, unit: str, done: float = 0) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done, self._done_before = done, done
         self._started = self._last_line = time.monotonic()
@@ -104,6 +104,8 @@ class Progress:
             say(text)
 
     def _line(self, note: str) -> str:
+        if self.total is None:
+            return f"{self.title}: {format_count(self.done)} {self.unit}  {note}"
         elapsed = time.monotonic() - self._started
         rate = (self.done - self._done_before) / max(elapsed, 1e-9)
         left = format_duration((self.total - self.done) / rate) if rate > 0 else "?"

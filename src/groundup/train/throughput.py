@@ -1,32 +1,39 @@
-"""Training measured for its speed: the run's own functions, any file of tokens, some seconds.
+"""Training measured for its speed: the run's own loop, any file of tokens, some seconds.
 
-Nothing is planned, saved or evaluated: a step is the batch of its number, its gradients and the
-update, and its loss is read, as in `loop.train`. Two steps go before the clock starts.
+Guard, checks, log and sign of life are those of every run; nothing is planned, saved or evaluated.
+Two steps go before the clock starts.
 """
 
 from __future__ import annotations
 
+import math
+import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from groundup.architecture.config import ModelConfig
 from groundup.errors import InputError
+from groundup.progress import Progress
 from groundup.tokens.dataset import TokenDataset
-from groundup.train.batch import counts_of
-from groundup.train.breakdown import NOBODY, Timer, stopwatch
-from groundup.train.compile import compile_blocks
+from groundup.track.run import METRICS, Run, read_lines
+from groundup.train.compile import compile_blocks, is_compiled
 from groundup.train.config import PretrainConfig, Settings, settle
-from groundup.train.objective import CAUSAL
-from groundup.train.precision import choose_arithmetic, choose_attention, synchronize
+from groundup.train.distributed import ALONE
+from groundup.train.hot_swap import Changes
+from groundup.train.job import Job
+from groundup.train.loop import Training, train
+from groundup.train.parts import Opened, parts
+from groundup.train.precision import best_seconds, choose_arithmetic, choose_attention
 from groundup.train.resources import pick_device, use
 from groundup.train.start import new_state
 from groundup.train.state import RunState
-from groundup.train.step import apply_gradients, gradients
 
 WARMUP_STEPS = 2
 ENDLESS = 10**6  # steps: the schedule stays at its peak while we measure
@@ -90,15 +97,17 @@ class Measured:
         loss: of the last step, nats per token.
         part_seconds: by the names of `breakdown.PARTS`.
         settings: what was chosen, where it was left open.
+        matmul_flops_per_second: of the model's own largest product, in these settings.
     """
 
     tokens: int
     steps: int
     seconds: float
     cpu_seconds: float
-    loss: float
+    loss: float = math.nan
     part_seconds: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    matmul_flops_per_second: float = math.nan
 
 
 def bench_settings(config: PretrainConfig, model: ModelConfig, n_threads: int) -> Settings:
@@ -136,47 +145,113 @@ def bench_settings(config: PretrainConfig, model: ModelConfig, n_threads: int) -
 def measure_training(
     tokens: RawTokens, model: ModelConfig, settings: Settings, seconds: float
 ) -> Measured:
-    """Train for ``seconds``, one step at least.
+    """Train for ``seconds``, one step at least, by `loop.train` in a folder that does not stay.
 
     Raises:
         ConfigError: an attention that this device cannot train with.
     """
+    rate = matmul_rate(model, settings)
     state = new_state(model, settings)
-    if settings.compile:
+    if is_compiled(settings):
         compile_blocks(state.model)
-    for _ in range(WARMUP_STEPS):
-        loss = one_step(state, settings, tokens)
-    timer = stopwatch(settings.device)
-    synchronize(settings.device)
-    before, begin, cpu = state.tokens, time.perf_counter(), time.process_time()
-    while (passed := time.perf_counter() - begin) < seconds or state.tokens == before:
-        loss = one_step(state, settings, tokens, timer)
-    synchronize(settings.device)
-    passed, used = time.perf_counter() - begin, time.process_time() - cpu
-    return Measured(
-        tokens=state.tokens - before,
-        steps=state.step - WARMUP_STEPS,
-        seconds=passed,
-        cpu_seconds=used,
-        loss=loss,
-        part_seconds=timer.taken(),
+    with tempfile.TemporaryDirectory() as name:
+        run = Run(Path(name), {"stage": "bench"})
+        activation = model.feed_forward.activation
+        changes = Changes(settings, activation, (), (), run.folder, writes=True)
+        # As one that goes on: there is nothing to go back to, so nothing has to be saved first.
+        opened = Opened(run, {}, changes, is_taken_up=True, ranks=ALONE)
+        shown = Progress("bench train", None, "tokens")
+        with (
+            closing(run),
+            parts(
+                run.folder, tokens, job_of(model, settings, rate), state, opened, shown
+            ) as training,
+        ):
+            clock = Clock(state, training, seconds)
+            with suppress(TimeIsUp):
+                train(state, replace(training, stop=clock))
+        *_, last = read_lines(run.folder / METRICS)
+    return replace(
+        clock.measured,
+        loss=last["loss"],
         settings=settings.to_dict(),
+        matmul_flops_per_second=rate,
     )
 
 
-def one_step(
-    state: RunState, settings: Settings, tokens: RawTokens, timer: Timer = NOBODY
-) -> float:
-    """One step as the loop takes it; its loss, nats per token."""
-    timer.at("data")
-    batch = CAUSAL.batch_at(
-        tokens, settings.seed, state.cursor, settings.batch_size, settings.context_length
+def matmul_rate(model: ModelConfig, settings: Settings) -> float:
+    """FLOP/s of one micro-batch through the first matrix of the feed-forward network."""
+    rows, width = settings.micro_batch_size * settings.context_length, model.feed_forward.d_ff
+    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    tokens = torch.randn(rows, model.d_model).to(settings.device, dtype)
+    weight = torch.randn(width, model.d_model).to(settings.device, dtype)
+    seconds = best_seconds(lambda: tokens @ weight.T, settings.device)
+    return 2 * rows * model.d_model * width / seconds
+
+
+def job_of(model: ModelConfig, settings: Settings, rate: float) -> Job:
+    """A job without evaluations: in these settings none falls due."""
+
+    def nothing(*_: object) -> dict[str, float]:
+        return {}
+
+    return Job(
+        name="bench",
+        key={"model": model.to_dict()},
+        settings=settings,
+        predicted={},
+        matmul_flops_per_second=rate,
+        evaluate=nothing,
+        evaluate_whole=nothing,
+        sample=lambda *_: "",
+        spent=nothing,
     )
-    counts = counts_of(batch).to(settings.device)
-    batch = batch.to(settings.device)
-    found = gradients(state, settings, batch, counts, CAUSAL.loss, timer=timer)
-    loss, _ = found.numbers()
-    timer.at("optimizer")
-    apply_gradients(state, settings, found)
-    timer.at("log")
-    return loss
+
+
+class TimeIsUp(Exception):
+    """The seconds of a measurement are over."""
+
+
+class Clock:
+    """Asked by the loop whether to stop: measures behind the warm-up, and ends the loop in time.
+
+    Attributes:
+        measured: the figures of the clock, once the time is up.
+    """
+
+    def __init__(self, state: RunState, training: Training, seconds: float) -> None:
+        self.state, self.log, self.seconds = state, training.log, seconds
+        self.step, self.measured = 0, Measured(0, 0, 0.0, 0.0)
+
+    def __call__(self) -> bool:
+        """Never: after the step with which the seconds are over it raises `TimeIsUp`."""
+        state = self.state
+        if state.step == self.step:
+            return False  # asked while a step is under way
+        self.step = state.step
+        if state.step == WARMUP_STEPS:
+            self.log.clock(state)
+            self.before = dict(state.part_seconds)
+            self.began, self.cpu_began = time.perf_counter(), time.process_time()
+        elif state.step > WARMUP_STEPS:
+            passed = time.perf_counter() - self.began
+            if passed >= self.seconds:
+                self.read(passed, time.process_time() - self.cpu_began)
+                raise TimeIsUp
+        return False
+
+    def read(self, passed: float, used: float) -> None:
+        """Take down what the seconds were."""
+        state = self.state
+        self.log.clock(state)
+        steps = state.step - WARMUP_STEPS
+        self.measured = Measured(
+            tokens=steps * (state.tokens // state.step),
+            steps=steps,
+            seconds=passed,
+            cpu_seconds=used,
+            part_seconds={
+                part: taken - self.before.get(part, 0.0)
+                for part, taken in state.part_seconds.items()
+            },
+        )

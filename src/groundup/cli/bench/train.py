@@ -67,9 +67,10 @@ def train(
 ) -> None:
     """Train a model of this size for some seconds and tell how fast that was.
 
-    Two steps warm up. Then steps as in `groundup pretrain`: the next batch, forward and backward,
-    clipping at norm 1, the update. The last line is one JSON object: tokens trained on, seconds,
-    CPU seconds of all threads, and the last loss in nats per token. With --json it is the only one.
+    Two steps warm up. Then the loop of `groundup pretrain` goes on, guard and log included: the
+    next batch, forward and backward, clipping at norm 1, the update. The last line is one JSON
+    object: tokens trained on, seconds, CPU seconds of all threads, and the last loss in nats per
+    token. With --json it is the only one.
     """
     from groundup.architecture.families import build
     from groundup.errors import BudgetError, ConfigError
@@ -140,6 +141,7 @@ def _tables(model: ModelConfig, found: Measured) -> Iterable[Table]:
             ("tokens per CPU-second", f"{found.tokens / found.cpu_seconds:,.0f}"),
             ("seconds per step", f"{found.seconds / found.steps:.3f}"),
             ("arithmetic", f"{format_flops(flops)}/s, attention counted as causal"),
+            ("share of its largest product's rate", f"{flops / found.matmul_flops_per_second:.0%}"),
             ("attention", chosen["attention"]),
             ("products in float32", chosen["float32_matmul_precision"]),
             ("threads", str(chosen["n_threads"])),
