@@ -13,8 +13,11 @@ import pytest
 
 from tests.projects import Ended, Finished, groundup, small_project
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # no test asserts a time
-hypothesis.settings.load_profile("untimed")
+# No test asserts a time, and what lands must not hang on luck; to look for new examples:
+# pytest --hypothesis-profile search
+hypothesis.settings.register_profile("search", deadline=None)
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("fixed")
 
 # A shell lets what it starts in the background ignore Ctrl-C, and so would everything started here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

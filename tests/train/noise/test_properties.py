@@ -11,6 +11,7 @@ from groundup.train.noise.example import IGNORED, Example, as_prefix_row, collat
 from groundup.train.noise.infill import rearranged, texts
 from groundup.train.noise.permutation import context_first
 from groundup.train.noise.prefix import with_prefix
+from groundup.train.noise.sentences import paired
 from groundup.train.noise.span_corruption import corrupted_lengths
 from groundup.train.noise.special import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, MODES
 from groundup.train.noise.ul2 import DENOISERS
@@ -329,14 +330,25 @@ def fits(kind, context):
         return False
 
 
-def test_a_pair_needs_another_sample_and_a_document_of_two_tokens():
+def test_a_pair_needs_another_sample():
     config, special = both("masked", sentence="next")
     make_one = example_of(config, special)
     negative = next(s for s in range(20) if make(config, special, distinct(9), s).sentence_label)
     with pytest.raises(InputError, match="another sample"):
         make_one(distinct(9), np.random.default_rng(negative))
-    with pytest.raises(InputError, match="no document in this row"):
-        make(config, special, np.array([SEPARATOR, FIRST, SEPARATOR, FIRST]), 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_row_without_a_document_of_two_tokens_is_paired_whole(seed):
+    config, special = both("masked", sentence="order")
+    row = np.array([SEPARATOR, FIRST, SEPARATOR, FIRST])
+    pair, types, label = paired(row, np.random.default_rng(seed), config, special)
+    cls, sep = special.ids["<cls>"], special.ids["<sep>"]
+    assert (pair[0], pair[-1]) == (cls, sep)
+    first, second = pair[types == 0][1:-1], pair[types == 1][:-1]
+    assert min(len(first), len(second)) > 0
+    both_parts = np.concatenate([second, first] if label else [first, second])
+    assert both_parts.tolist() == row.tolist()
 
 
 def test_seven_denoisers():

@@ -39,7 +39,7 @@ def masked_pair(
         other: ``[n]`` tokens of another sample; task next takes its random second parts from it.
 
     Raises:
-        InputError: no document of two tokens, or no other sample for task next.
+        InputError: no other sample for task next.
     """
     pair, types, label = paired(tokens, rng, config, special, other)
     return replace(masked(pair, rng, config, special), token_types=types, sentence_label=label)
@@ -56,7 +56,7 @@ def paired(
     row = checked_row(tokens, special.vocab_size, 2, f"{config.kind} with pairs")
     text = longest_document(row, special.separator)
     if len(text) < 2:
-        raise InputError("no document in this row has the two tokens that a pair needs")
+        text = row  # no document has the two tokens of a pair: a run does not end for one such row
     first, second = np.split(text, [int(rng.integers(1, len(text)))])
     label = int(rng.random() < 0.5)
     if label and config.sentence == "order":
@@ -83,6 +83,6 @@ def _random_piece(
     row = checked_row(other, special.vocab_size, 1, "next sentence")
     text = longest_document(row, special.separator)
     if not len(text):
-        raise InputError("the other sample holds nothing but separators")
+        text = row
     start = int(rng.integers(max(1, len(text) - n_tokens + 1)))
     return text[start : start + n_tokens]
