@@ -10,6 +10,7 @@ from groundup.architecture.families import build
 from groundup.errors import ConfigError
 from groundup.train import fp8
 from groundup.train.batch import Batch, counts_of
+from groundup.train.compile import compile_blocks
 from groundup.train.config import PretrainConfig
 from groundup.train.distributed import Ranks
 from groundup.train.fp8 import Fp8Linear, left_out, linear_layers, require_fp8, use_fp8
@@ -228,3 +229,13 @@ def test_what_it_was_not_made_for_is_refused():
              "asynchronous": {"kind": "parameter_server"}}
         )  # fmt: skip
     assert fp8.LEAST_CAPABILITY == (8, 9)
+
+
+@pytest.mark.filterwarnings("ignore")  # dynamo looks at what it must not
+def test_compiled_blocks_compute_the_same():
+    torch._dynamo.reset()
+    plain, compiled = new_state(MODEL, FP8), new_state(MODEL, FP8)
+    compile_blocks(compiled.model, backend="aot_eager")
+    for seed in range(3):
+        found = [train_step(each, FP8, Batch(*batch(seed))) for each in (plain, compiled)]
+        torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
