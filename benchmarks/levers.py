@@ -35,6 +35,7 @@ from groundup.tables import Table, print_json, print_tables
 from groundup.train import objectives
 from groundup.train.config import PretrainConfig, Settings
 from groundup.train.optimizers import groups
+from groundup.train.prefetch import Prefetch
 from groundup.train.throughput import RawTokens, bench_settings, measure_training
 
 Change = Callable[[Settings], Settings]
@@ -86,6 +87,12 @@ def adamw(**how: bool) -> Change:
     return change
 
 
+def batches_in_turn(settings: Settings) -> Settings:
+    """Every batch is made by the step that learns from it."""
+    Prefetch.get = lambda self, asked, following=None: self._made(asked)  # type: ignore[method-assign]
+    return settings
+
+
 ARMS: dict[str, Change] = {
     "as it is": lambda settings: settings,
     "attention by sdpa": attention("sdpa"),
@@ -96,6 +103,7 @@ ARMS: dict[str, Change] = {
     "logits' gradient by autograd": autograd_in_chunks,
     "AdamW, foreach": adamw(foreach=True),
     "AdamW, a loop": adamw(foreach=False),
+    "no batch ahead": batches_in_turn,
     "blocks compiled": lambda settings: replace(settings, compile=True),
     "threads bound to cores": lambda settings: settings,
 }

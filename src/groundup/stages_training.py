@@ -34,7 +34,7 @@ from groundup.train.job import Job
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.objective import Objective, objective_for
 from groundup.train.objectives import Terms
-from groundup.train.precision import autocast
+from groundup.train.precision import autocast, beside_training
 from groundup.train.resources import use
 from groundup.train.start import new_model, untrained
 
@@ -219,7 +219,7 @@ def evaluate_run(
 
     Where the GPU it was trained on is not there, on the CPU in fp32.
     """
-    device, precision = settings.device, settings.precision
+    device, precision = settings.device, beside_training(settings.precision)
     if device == "cuda" and not torch.cuda.is_available():
         device, precision = "cpu", "fp32"
         say("evaluate: torch finds no CUDA device here, so it is measured on the CPU in fp32")

@@ -8,8 +8,14 @@ import torch
 
 from groundup.errors import ConfigError
 from groundup.train.batch import Batch
-from groundup.train.compile import compile_blocks, eagerly, is_compiled
+from groundup.train.compile import (
+    compile_blocks,
+    eagerly,
+    is_compiled,
+    require_graphs_possible,
+)
 from groundup.train.config import PretrainConfig
+from groundup.train.distributed import Ranks
 from groundup.train.start import new_state
 from groundup.train.step import train_step
 from tests.train.small import MODEL, SETTINGS, batch
@@ -79,3 +85,55 @@ def test_blocks_are_compiled_where_it_is_asked_for_only():
     asked = replace(SETTINGS, compile=True)
     assert (is_compiled(SETTINGS), is_compiled(asked)) == (False, True)
     assert not is_compiled(replace(asked, asynchronous={"kind": "parameter_server"}))
+
+
+def test_cuda_graphs_are_asked_of_torch_and_told_once_a_step(monkeypatch):
+    told, how = [], []
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: told.append("step"))
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **given: how.append(given))
+    plain, state = new_state(MODEL, SETTINGS), new_state(MODEL, SETTINGS)
+    compile_blocks(plain.model, backend="aot_eager")
+    compile_blocks(state.model, cuda_graphs=True)
+    n = MODEL.n_layers
+    assert (
+        how
+        == [{"backend": "aot_eager"}] * n + [{"backend": "inductor", "mode": "reduce-overhead"}] * n
+    )
+    assert told == ["step"]  # before the first forward pass
+    settings = replace(SETTINGS, micro_batch_size=1)
+    train_step(plain, settings, Batch(*batch(0)))
+    assert len(told) == 1
+    train_step(state, settings, Batch(*batch(0)))  # four micro-batches, whose gradients are summed
+    assert len(told) == 2
+
+
+def test_torch_knows_the_mode():
+    """The keys of torch's own table of modes."""
+    assert torch._inductor.list_mode_options("reduce-overhead") == {"triton.cudagraphs": True}
+
+
+@pytest.mark.parametrize(
+    ("changed", "ranks", "said"),
+    [
+        ({}, Ranks(), "this training is on a CPU"),
+        ({"device": "cuda"}, Ranks(size=2, dp_shard=2), "FSDP puts them together elsewhere"),
+        ({"device": "cuda", "offload_optimizer": True}, Ranks(), "offloaded ones come and go"),
+    ],
+)
+def test_cuda_graphs_are_refused_where_they_cannot_be(changed, ranks, said):
+    settings = replace(SETTINGS, compile="cuda_graphs", **changed)
+    with pytest.raises(ConfigError, match=said) as caught:
+        new_state(MODEL, settings, ranks)
+    assert caught.value.where == "pretrain.compile"
+    require_graphs_possible(replace(settings, compile=True), ranks)
+
+
+def test_cuda_graphs_are_for_one_gpu_and_for_synchronous_training():
+    require_graphs_possible(replace(SETTINGS, compile="cuda_graphs", device="cuda"), Ranks())
+    assert is_compiled(replace(SETTINGS, compile="cuda_graphs"))
+    assert PretrainConfig.model_validate({"compile": "cuda_graphs"}).compile == "cuda_graphs"
+    with pytest.raises(ValueError, match="compile does not go with"):
+        PretrainConfig.model_validate(
+            {"compile": "cuda_graphs", "optimizer": "adamw", "learning_rate": 1e-3,
+             "asynchronous": {"kind": "parameter_server"}}
+        )  # fmt: skip

@@ -64,6 +64,12 @@ class Batch:
         moved = {name: x.to(device, non_blocking=True) for name, x in self._tensors()}
         return replace(self, **moved)
 
+    def pinned(self) -> Batch:
+        """The same in pinned memory, for a GPU to fetch while the processor goes on."""
+        # What was expanded has several numbers in one place, and could not be written there.
+        pinned = {name: x.contiguous().pin_memory() for name, x in self._tensors()}
+        return replace(self, **pinned)
+
     def split(self, size: int) -> Iterator[Batch]:
         """Micro-batches of ``size`` rows."""
         for start in range(0, len(self.inputs), size):
@@ -95,7 +101,12 @@ class Counts:
 
     def to(self, device: str) -> Counts:
         """The same on ``device``."""
-        return Counts(self.targets.to(device), self.tokens.to(device), self.rows)
+        targets, tokens = (x.to(device, non_blocking=True) for x in (self.targets, self.tokens))
+        return Counts(targets, tokens, self.rows)
+
+    def pinned(self) -> Counts:
+        """The same in pinned memory."""
+        return Counts(self.targets.pin_memory(), self.tokens.pin_memory(), self.rows)
 
 
 def counts_of(batch: Batch) -> Counts:

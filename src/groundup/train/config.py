@@ -136,15 +136,18 @@ class PretrainConfig(Section):
     """Whether tokens see the other documents that share their row; without, places start anew."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU where there is one."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Literal["auto", "bf16", "fp32", "fp8"] = "auto"
     """bf16: autocast over fp32 master weights; fp32: exact products; auto: by a probe of speed and
-    error, also among the processor's ways to multiply in fp32."""
+    error, also among the processor's ways to multiply in fp32. fp8: as bf16, but the linear layers
+    of the blocks multiply 8-bit floats; for GPUs from compute capability 8.9 on, never chosen by
+    auto."""
     attention: Literal["auto", "bmm", "sdpa", "flex", "varlen"] = "auto"
     """Which implementation of attention; auto: by a probe at the context length. flex and varlen
     are for GPUs and masks that leave much out: windows, documents."""
-    compile: bool = False
+    compile: bool | Literal["cuda_graphs"] = False
     """Whether the blocks go through torch.compile. On the CPU that was measured a step was not
-    faster; on GPUs nothing was measured. A CPU needs a C++ compiler for it, a GPU triton."""
+    faster; on GPUs nothing was measured. A CPU needs a C++ compiler for it, a GPU triton.
+    cuda_graphs: also recorded once and launched whole from then on; for one GPU."""
     recompute: Literal["none", "selective", "full"] = "none"
     """What of a block the backward pass computes again instead of keeping it. full: all; selective:
     all but the results of linear layers and of fused attention. No bit of the result changes."""
@@ -304,7 +307,7 @@ class Settings:
     init_from: str | None = None  # the folder itself
     recompute: str = "none"
     offload_optimizer: bool = False
-    compile: bool = False
+    compile: bool | str = False
     optimizer_dtype: str = "fp32"
     nesterov: bool = False
 

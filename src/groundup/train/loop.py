@@ -18,15 +18,14 @@ from functools import partial
 from typing import Any
 
 from groundup.errors import Interrupted
-from groundup.tokens.dataset import TokenDataset
 from groundup.train import faults
-from groundup.train.asynchronous.local_sgd import is_local, synchronise
+from groundup.train.asynchronous.local_sgd import synchronise
 from groundup.train.average import averaged
-from groundup.train.batch import Batch, Counts, counts_of
+from groundup.train.batch import Batch, Counts
 from groundup.train.breakdown import Stopwatch
 from groundup.train.compile import eagerly
 from groundup.train.config import Settings
-from groundup.train.distributed import FIRST_STEP_SECONDS, Ranks, barrier, limit_waiting, rows_of
+from groundup.train.distributed import FIRST_STEP_SECONDS, Ranks, barrier, limit_waiting
 from groundup.train.guard.guard import Guard, Verdict
 from groundup.train.heartbeat import Heart
 from groundup.train.hot_swap import Changes
@@ -34,10 +33,10 @@ from groundup.train.integrity.checks import IntegrityChecks
 from groundup.train.integrity.finding import Finding
 from groundup.train.log import Log
 from groundup.train.objective import Objective
-from groundup.train.parallel.context import tokens_of
 from groundup.train.parallel.model import whole_model
+from groundup.train.prefetch import Prefetch, wanted
 from groundup.train.profile import Profile
-from groundup.train.ramps import batch_size_at, cut_rows, sequence_length_at
+from groundup.train.ramps import batch_size_at, sequence_length_at
 from groundup.train.recovery import Recovery
 from groundup.train.state import RunState
 from groundup.train.step import Gradients, apply_gradients, gradients
@@ -61,7 +60,8 @@ class Training:
     """The parts of a run that the loop brings together.
 
     Attributes:
-        dataset, objective: where a batch comes from, and what it is for.
+        batches: of the steps, made ahead.
+        objective: what a batch is for.
         changes: what the settings are at each step.
         hooks: what the loop asks of higher floors.
         guard, checks: what judges each step, and what finds silent corruption.
@@ -72,7 +72,7 @@ class Training:
         profile: told when a step is done and written; None: nothing is profiled.
     """
 
-    dataset: TokenDataset
+    batches: Prefetch
     objective: Objective
     changes: Changes
     hooks: Hooks
@@ -166,7 +166,7 @@ def computed(
     now = of_step(settings, state.step)
     run.heart.at("batch", state.step)
     run.timer.at("data")
-    batch, counts = batch_of(state, now, run)
+    batch, counts = batch_of(state, settings, now, run)
     run.heart.at("forward/backward", state.step)
     tell = (float(run.stop()), run.changes.noticed(state.step))
     compute = partial(
@@ -254,22 +254,20 @@ def of_step(settings: Settings, step: int) -> Settings:
     )
 
 
-def batch_of(state: RunState, settings: Settings, run: Training) -> tuple[Batch, Counts]:
-    """The next batch, of it this rank's rows, on the device; and the counts of all rows."""
-    whole = run.objective.batch_at(
-        run.dataset,
-        settings.seed,
-        state.cursor,
-        settings.batch_size,
-        settings.context_length,
-        [(each["cursor"], each["weights"]) for each in state.mixtures],
-    )
-    whole = cut_rows(whole, sequence_length_at(settings, state.step))
-    mine = rows_of(whole, run.ranks)
-    # Of all ranks' rows: every rank knows them, none is asked. A replica of its own has its own.
-    counts = counts_of(mine if is_local(settings) else whole)
-    mine = tokens_of(mine, state.model.config, run.ranks)
-    return mine.to(settings.device), counts.to(settings.device)
+def batch_of(
+    state: RunState, settings: Settings, now: Settings, run: Training
+) -> tuple[Batch, Counts]:
+    """The next batch, of it this rank's rows, on the device; and the counts of all rows.
+
+    Args:
+        settings, now: those in force, and those of the step (`of_step`).
+    """
+    following = None
+    if state.step + 1 < settings.steps:
+        after = of_step(settings, state.step + 1)
+        following = wanted(state, after, state.step + 1, state.cursor + now.batch_size)
+    batch, counts = run.batches.get(wanted(state, now, state.step, state.cursor), following)
+    return batch.to(settings.device), counts.to(settings.device)
 
 
 def look(state: RunState, settings: Settings, run: Training, last: bool) -> None:

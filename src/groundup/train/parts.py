@@ -40,6 +40,7 @@ from groundup.train.log import Log
 from groundup.train.loop import Hooks, Training
 from groundup.train.parallel.context import tokens_of
 from groundup.train.precision import autocast
+from groundup.train.prefetch import Prefetch, prepared
 from groundup.train.profile import profiled
 from groundup.train.recovery import Recovery
 from groundup.train.retention import Retention
@@ -83,12 +84,21 @@ def parts(
     guard = Guard(guard_config, state.guard, probe_of(state, job, dataset, ranks))
     keep = Retention(settings.keep_last, settings.keep_every, settings.keep_best)
     timer = stopwatch(settings.device)
+    batches = partial(
+        prepared,
+        dataset=dataset,
+        objective=objective,
+        config=state.model.config,
+        ranks=ranks,
+        local=is_local(settings),
+    )
     with (
         profiled(
             folder / "profile", timer, settings.device, wanted=job.profile, works=ranks.is_first
         ) as profile,
         stop_requested() as stop,
         closing(Saver(folder / "checkpoints", keep, ranks)) as saver,
+        closing(Prefetch(batches, settings.device)) as prefetch,
         closing(alert_of(guard_config) if ranks.is_first else Alert([])) as alert,
         watched(
             folder,
@@ -121,7 +131,7 @@ def parts(
             ranks,
         )
         yield Training(
-            dataset=dataset,
+            batches=prefetch,
             objective=objective,
             changes=changes,
             hooks=Hooks(

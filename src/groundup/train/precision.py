@@ -18,6 +18,7 @@ from torch import Tensor
 
 from groundup.model.attention import ATTENTION
 from groundup.model.masks import Mask
+from groundup.train.fp8 import E4M3, product, quantised, require_fp8
 
 ROWS, INNER, COLUMNS = 2048, 256, 1024  # a product of the size a small model makes
 PROBE_SECONDS = 0.5
@@ -38,16 +39,24 @@ class Arithmetic:
 
 @contextmanager
 def autocast(device: str, precision: str) -> Iterator[None]:
-    """bf16 autocast, or nothing for fp32."""
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"):
+    """bf16 autocast, also around what is fp8; nothing for fp32."""
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=precision != "fp32"):
         yield
 
 
+def beside_training(precision: str) -> str:
+    """What a model is computed in without gradients: 8-bit products are of training alone."""
+    return "bf16" if precision == "fp8" else precision
+
+
 def choose_arithmetic(device: str, wanted: str) -> Arithmetic:
-    """Probe matrix products; ``wanted`` is ``auto``, ``bf16`` or ``fp32``.
+    """Probe matrix products; ``wanted`` is ``auto``, ``bf16``, ``fp32`` or ``fp8``.
 
     Exact fp32 ("highest") is always a candidate; the others are under ``auto`` if their error is
-    within `FP32_ERROR` or `BF16_ERROR`.
+    within `FP32_ERROR` or `BF16_ERROR`, but for fp8, whose error it is to be asked for.
+
+    Raises:
+        ConfigError: fp8 on a device that has none.
     """
     generator = torch.Generator().manual_seed(0)
     left = torch.randn(ROWS, INNER, generator=generator).to(device)
@@ -67,6 +76,11 @@ def choose_arithmetic(device: str, wanted: str) -> Arithmetic:
     torch.set_float32_matmul_precision(before)
     fp32 = max(rates, key=lambda key: rates[key])
 
+    if wanted == "fp8":
+        require_fp8(device)
+        left8, (right8, scale) = quantised(left, E4M3), quantised(right.t(), E4M3)
+        rate = flops_per_second(lambda: product(left8, (right8.t(), scale), torch.bfloat16), device)
+        return Arithmetic("fp8", fp32[1], rate)
     left16, right16 = left.bfloat16(), right.bfloat16()
     bf16 = ("bf16", fp32[1])
     rates[bf16] = flops_per_second(lambda: left16 @ right16, device)
@@ -96,7 +110,7 @@ def choose_attention(
     """The implementation of attention that is fastest forward and backward at this shape."""
     if device != "cpu":
         return "sdpa"  # its fused kernels win at every length on a GPU
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     shape = (min(batch_size, 4), n_heads, context_length, head_dim)  # rows scale all alike
     q, k, v = (torch.randn(shape).to(dtype).requires_grad_() for _ in range(3))
 

@@ -21,10 +21,11 @@ from groundup.train.asynchronous.serve import serve
 from groundup.train.average import averaged
 from groundup.train.changes import Change, record
 from groundup.train.checkpoint import load_checkpoint
-from groundup.train.compile import compile_blocks, eagerly, is_compiled
+from groundup.train.compile import CUDA_GRAPHS, compile_blocks, eagerly, is_compiled
 from groundup.train.config import Settings
 from groundup.train.distributed import ALONE, Ranks, barrier
 from groundup.train.fingerprint import Comparison, accept, compare, fingerprint_of
+from groundup.train.fp8 import left_out
 from groundup.train.hot_swap import Changes
 from groundup.train.job import Job
 from groundup.train.loop import train
@@ -63,8 +64,10 @@ def train_whole(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks) -> 
     use(settings.n_threads, settings.float32_matmul_precision)
     reset_peak_memory(settings.device)
     state = new_state(config, settings, ranks)
+    if settings.precision == "fp8" and ranks.is_first and (said := left_out(state.model)):
+        say(said)
     if is_compiled(settings):
-        compile_blocks(state.model)
+        compile_blocks(state.model, cuda_graphs=settings.compile == CUDA_GRAPHS)
     fingerprint = fingerprint_of(job.key, dataset, settings, ranks)
     changes = Changes(
         settings,

@@ -12,8 +12,10 @@ from groundup.model.dropout import NO_DROPOUT, Dropout
 from groundup.model.init import init_weights
 from groundup.model.transformer import Transformer
 from groundup.train.asynchronous.local_sgd import is_local, start_outer
+from groundup.train.compile import require_graphs_possible
 from groundup.train.config import Settings
 from groundup.train.distributed import ALONE, Ranks
+from groundup.train.fp8 import require_fp8, use_fp8
 from groundup.train.initial import begin_with
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.optimizers.groups import build_optimizers
@@ -32,7 +34,8 @@ def new_state(config: ModelConfig, settings: Settings, ranks: Ranks = ALONE) -> 
     tp, which draw alike.
 
     Raises:
-        ConfigError: an attention that this device cannot train with, or nothing to offload on it.
+        ConfigError: an attention, a precision or CUDA graphs that this device cannot train with,
+            or nothing to offload on it.
     """
     if settings.attention in ("flex", "varlen") and settings.device == "cpu":
         raise ConfigError(
@@ -41,12 +44,17 @@ def new_state(config: ModelConfig, settings: Settings, ranks: Ranks = ALONE) -> 
             fix="leave it at auto",
         )
     require_offload_possible(settings)
+    require_graphs_possible(settings, ranks)
+    if settings.precision == "fp8":
+        require_fp8(settings.device)
     seed_everything(settings.seed)
     model = untrained(config, settings)
     if is_local(settings) or (ranks.size == 1 and not settings.offload_optimizer):
         model.to(settings.device)
     else:
         parallelise(model, ranks, settings)
+    if settings.precision == "fp8":
+        use_fp8(model)
     recompute_blocks(model, settings.recompute)
     if ranks.rank >= ranks.tp:  # those of tp have weights in common: they must drop the same
         seed_everything(settings.seed, ranks.rank // ranks.tp)

@@ -15,6 +15,7 @@ from groundup.train.average import update_average
 from groundup.train.batch import Batch, Counts, counts_of
 from groundup.train.breakdown import NOBODY, Timer
 from groundup.train.clipping import clip_gradients
+from groundup.train.compile import begin_step
 from groundup.train.config import Settings
 from groundup.train.distributed import ALONE, Ranks, summed
 from groundup.train.objectives import Loss, next_token_loss
@@ -130,6 +131,7 @@ def drop_gradients(state: RunState) -> None:
     """Forget the gradients, applied or not."""
     for parameter in state.model.parameters():
         parameter.grad = None
+    begin_step(state.model)
 
 
 def train_step(

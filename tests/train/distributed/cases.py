@@ -106,6 +106,7 @@ CASES = {
     "sgd": case("llama", optimizer="sgd", learning_rate=0.1, nesterov=True, ema_decay=0.9, l1=1e-4),
     "adafactor": case("llama", optimizer="adafactor", learning_rate=0.05, clip="adaptive"),
     "bf16": case("llama", precision="bf16"),
+    "fp8": case("llama", precision="fp8", micro_batch_size=2),
     "gpt2": case("gpt2"),
     "gpt-j": case("gpt-j"),
     "gpt-neox": case("gpt-neox", optimizer="adamw"),

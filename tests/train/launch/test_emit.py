@@ -41,6 +41,7 @@ MEGATRON = {
     "vocab-size", "make-vocab-size-divisible-by", "num-experts", "moe-router-topk",
     "micro-batch-size", "global-batch-size", "train-iters", "seed", "hidden-dropout",
     "attention-dropout", "save-interval", "eval-interval", "bf16", "clip-grad", "lr", "min-lr",
+    "fp8-format", "fp8-recipe",
     "lr-decay-style", "lr-warmup-iters", "lr-decay-iters", "lr-wsd-decay-style",
     "lr-wsd-decay-iters", "weight-decay", "optimizer", "adam-beta1", "adam-beta2", "adam-eps",
     "sgd-momentum", "muon-momentum", "tensor-model-parallel-size", "pipeline-model-parallel-size",
@@ -120,6 +121,7 @@ JOBS = {
 JOBS["cosine"] = replace(
     JOBS["cosine"], settings=replace(JOBS["cosine"].settings, schedule="cosine", min_lr_ratio=0.1)
 )
+JOBS["fp8"] = job(batch_size=32, micro_batch_size=4, precision="fp8")
 JOBS["muon"] = replace(
     JOBS["plain"],
     settings=replace(JOBS["plain"].settings, optimizer="muon", adam_learning_rate=0.004),
@@ -296,3 +298,16 @@ def test_text_of_the_user_stays_a_comment() -> None:
     assert arguments(ENGINES["megatron"](one))["lr"] == "0.02"
     module = ast.parse(text_of(ENGINES["torchtitan"](one)))
     assert not [node for node in ast.walk(module) if isinstance(node, ast.Import)]
+
+
+def test_what_8_bits_become_in_each_engine() -> None:
+    made = {name: emit(JOBS["fp8"]) for name, emit in ENGINES.items()}
+    assert json.loads(text_of(made["deepspeed"]))["bf16"] == {"enabled": True}
+    written = arguments(made["megatron"])
+    assert (written["fp8-format"], written["fp8-recipe"]) == ("hybrid", "tensorwise")
+    assert "bf16" in written
+    (training,) = calls(made["torchtitan"])["TrainingConfig"]
+    assert training["mixed_precision_param"] == "bfloat16"
+    said = {name for name, each in made.items() if "pretrain.precision" in {
+        one.key for one in each.left_out}}  # fmt: skip
+    assert said == {"deepspeed", "torchtitan"}

@@ -146,7 +146,7 @@ def uncalibrated(
     if of_factor:
         (whole,) = stages(config, 1, 1)
         factors = (whole.blocks + whole.ends).factored
-    width = 2 if precision == "bf16" else 4
+    width = 4 if precision == "fp32" else 2
     heads, hidden = config.attention, config.feed_forward
     q = heads.n_heads * heads.head_dim
     kv = heads.n_kv_heads * heads.head_dim

@@ -108,7 +108,12 @@ def asynchronous_problems(section: PretrainConfig) -> list[str]:
             and section.momentum != type(section).model_fields["momentum"].default
         ):
             problems.append("momentum goes with asynchronous.optimizer: momentum")
-        if section.compile is True:
+        if section.precision == "fp8":
+            problems.append(
+                f"precision: fp8 does not go with asynchronous.kind: {kind} (workers run the "
+                "blocks as they are): set it to bf16"
+            )
+        if section.compile:
             problems.append(
                 f"compile does not go with asynchronous.kind: {kind} (workers run the blocks as "
                 "they are): leave it out"

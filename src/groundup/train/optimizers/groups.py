@@ -72,7 +72,7 @@ def _muon(model: Transformer | ReplacedTokenPair, settings: Settings) -> Optimiz
         settings.learning_rate,
         settings.momentum,
         settings.weight_decay,
-        torch.bfloat16 if settings.precision == "bf16" else torch.float32,
+        torch.float32 if settings.precision == "fp32" else torch.bfloat16,
         DTYPES[settings.optimizer_dtype],
     )
     return [muon, *adamw]

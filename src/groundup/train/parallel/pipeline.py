@@ -83,7 +83,7 @@ def require_micro_batches(settings: Settings, layout: LayoutConfig, n_shares: in
 
     Raises:
         ConfigError: it cannot; the nearest number that works is named. Or it cannot go with what
-            is computed again or compiled.
+            is computed again, compiled or in 8 bits.
     """
     if settings.recompute == "selective" and layout.schedule == "zero_bubble":
         raise ConfigError(
@@ -97,6 +97,12 @@ def require_micro_batches(settings: Settings, layout: LayoutConfig, n_shares: in
             "zero_bubble takes a block's backward pass apart, and a compiled one is in one piece",
             where="pretrain.compile",
             fix="set it to false, or pretrain.layout.schedule to another",
+        )
+    if settings.precision == "fp8" and layout.schedule == "zero_bubble":
+        raise ConfigError(
+            "zero_bubble takes a layer's backward pass apart, and one in 8 bits is in one piece",
+            where="pretrain.precision",
+            fix="set it to bf16, or pretrain.layout.schedule to another",
         )
     ramp = settings.batch_size_ramp
     changes = [change for change in settings.changes if change.get("batch_size")]

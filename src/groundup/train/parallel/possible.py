@@ -40,6 +40,12 @@ def require_possible_config(config: ModelConfig, settings: Settings, ranks: Rank
         )
     if ranks.tp * ranks.cp * ranks.pp == 1:
         return
+    if settings.precision == "fp8" and ranks.tp > 1:
+        raise ConfigError(
+            "precision: fp8 takes the factor of a whole matrix, and those of tp have pieces",
+            where="pretrain.precision",
+            fix="set it to bf16, or use another layout than tp",
+        )
     if objective.kind == "replaced_token":
         raise refused("the pair of models of replaced_token", "tp, cp and pp divide one model")
     require_divisible(config, ranks.tp)

@@ -26,6 +26,7 @@ REASONS = {
     "steps": "the training loop is yours",
     "context_length": "of the data and the model",
     "seed": "the training loop is yours",
+    "precision": "bf16 stands in; 8-bit products are of the layers of your network",
     "device": "DeepSpeed finds the accelerator",
     "schedule": "none of DeepSpeed's has this form",
     "warmup_steps": "part of the schedule",
@@ -60,8 +61,10 @@ def emit(job: EmitJob) -> Emitted:
     if settings.clip == "global":
         config["gradient_clipping"] = settings.grad_clip
         carried |= {"clip", "grad_clip"}
-    if settings.precision == "bf16":
+    if settings.precision != "fp32":
         config["bf16"] = {"enabled": True}
+    if settings.precision == "fp8":
+        carried.discard("precision")
     config["zero_optimization"] = {"stage": job.zero}
     if job.sizes["tp"] > 1:
         config["tensor_parallel"] = {"autotp_size": job.sizes["tp"]}

@@ -168,8 +168,10 @@ def training(job: EmitJob, carried: set[str]) -> Iterator[str]:
         f"--save-interval {settings.checkpoint_every}",
         f"--eval-interval {settings.evaluate_every}",
     )
-    if settings.precision == "bf16":
+    if settings.precision != "fp32":
         yield "--bf16"
+    if settings.precision == "fp8":  # e4m3 forward, e5m2 backward, a factor for each tensor of now
+        yield from ("--fp8-format hybrid", "--fp8-recipe tensorwise")
     if settings.clip == "global":
         carried |= {"clip", "grad_clip"}
         yield f"--clip-grad {settings.grad_clip:g}"

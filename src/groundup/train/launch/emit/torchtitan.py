@@ -48,6 +48,7 @@ REASONS = {
     "device": "a GPU",
     "attention": "of the model's flavour",
     "n_threads": "of the CPU",
+    "precision": "bf16 stands in; 8-bit layers are a converter of the model's configuration",
 }
 OTHERWISE = "torchtitan has no such field"
 REMAT = "from torchtitan.distributed.activation_checkpoint import {}\n"
@@ -141,6 +142,8 @@ def emit(job: EmitJob) -> Emitted:
     optimizers, scheduler = list(adamw(settings, carried)), lr_scheduler(settings, carried)
     if settings.clip == "global":
         carried |= {"clip", "grad_clip"}
+    if settings.precision == "fp8":
+        carried.discard("precision")
     left_out = (
         *model_left_out(job.model, flavor, name),
         *layout_left_out(job),
@@ -192,7 +195,7 @@ def training(job: EmitJob) -> dict[str, Any]:
         "max_norm": settings.grad_clip if settings.clip == "global" else math.inf,
         "steps": settings.steps,
         "dtype": "float32",
-        "mixed_precision_param": "bfloat16" if settings.precision == "bf16" else "float32",
+        "mixed_precision_param": "float32" if settings.precision == "fp32" else "bfloat16",
     }
 
 
