@@ -243,6 +243,7 @@ def compared(
         "held": max(rank[name]["held"] for rank in ranks) / expected["held"],
         "cpu": sum(rank[name]["cpu"] for rank in ranks) / expected["cpu"],
         "ranks_agree": all(rank[name][what] == first[what] for rank in ranks for what in same),
+        "losses": first["losses"],
     }
 
 
