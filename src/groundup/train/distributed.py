@@ -103,11 +103,16 @@ ALONE = Ranks()
 
 @dataclass(frozen=True)
 class Place:
-    """What torchrun tells a process: its number, its number on this machine, how many there are."""
+    """What torchrun tells a process: its number, of all and on this machine, and how many there are.
+
+    Attributes:
+        local_size: on this machine; all of them where nobody says.
+    """
 
     rank: int = 0
     local_rank: int = 0
     size: int = 1
+    local_size: int = 1
 
 
 def place() -> Place:
@@ -129,7 +134,7 @@ def place() -> Place:
     rank, local_rank, size = (
         int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")
     )
-    return Place(rank, local_rank, size)
+    return Place(rank, local_rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
 
 
 def join(settings: Settings) -> Ranks:

@@ -16,6 +16,7 @@ from groundup.architecture.config import ModelConfig
 from groundup.artifacts import environment
 from groundup.errors import BudgetError, CorruptError, DivergedError, Interrupted, RankFailedError
 from groundup.files import LOCK, lock, read_json, remove_temporaries
+from groundup.hardware import available_cores
 from groundup.progress import Progress, progress, say
 from groundup.tokens.dataset import TokenDataset
 from groundup.track.run import Bystander, Run, newest_good_checkpoint, rewind
@@ -36,6 +37,7 @@ from groundup.train.distributed import (
     FIRST_STEP_SECONDS,
     Ranks,
     barrier,
+    place,
     rows_of,
     summed,
 )
@@ -77,7 +79,7 @@ class Job:
         key: what the run is named after and what its bits depend on: model, settings, tokens.
         settings: all of them, also those the bits do not depend on.
         predicted: the plan's predictions, kept beside the measurements.
-        matmul_flops_per_second: this machine's rate, for MFU.
+        matmul_flops_per_second: this machine's rate with ``n_threads``, or its GPU's, for MFU.
         evaluate: the cheap validation loss inside the run.
         evaluate_whole: the validation split whole, once at the end.
         sample: (model, autocast, step) → a text.
@@ -255,7 +257,7 @@ def parts(
             shown,
             settings.device,
             flops_per_token,
-            job.matmul_flops_per_second * ranks.size,
+            job.matmul_flops_per_second * shares_of_machine(settings, ranks),
             alert,
             timer,
         )
@@ -287,6 +289,18 @@ def parts(
             ranks=ranks,
             profile=profile,
         )
+
+
+def shares_of_machine(settings: Settings, ranks: Ranks) -> float:
+    """How often the rate that was measured for one process is there for all of them.
+
+    Processes have a GPU each, but share the cores of a machine. All machines are taken to be alike.
+    """
+    if settings.device == "cuda":
+        return ranks.size
+    n_here = place().local_size
+    cores_each = max(1.0, available_cores() / settings.n_threads)
+    return ranks.size / n_here * min(n_here, cores_each)
 
 
 def integrity_of(settings: Settings) -> IntegrityConfig:
