@@ -103,7 +103,7 @@ ALONE = Ranks()
 
 @dataclass(frozen=True)
 class Place:
-    """What torchrun tells a process: its number, of all and on this machine, and how many there are.
+    """What torchrun tells a process: its number, of all and on this machine, and their counts.
 
     Attributes:
         local_size: on this machine; all of them where nobody says.
