@@ -271,6 +271,15 @@ def summed(numbers: Tensor, ranks: Ranks) -> Tensor:
     return numbers
 
 
+def largest(number: int, ranks: Ranks) -> int:
+    """The largest that any rank has; the same answer on all."""
+    if ranks.size == 1:
+        return number
+    told = torch.tensor(number)
+    torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
+    return int(told)
+
+
 def agree(flag: bool, ranks: Ranks) -> bool:
     """Whether any rank says so; the same answer on all."""
     return bool(summed(torch.tensor(int(flag)), ranks))

@@ -16,7 +16,6 @@ from groundup.architecture.config import ModelConfig
 from groundup.artifacts import environment
 from groundup.errors import BudgetError, CorruptError, DivergedError, Interrupted, RankFailedError
 from groundup.files import LOCK, lock, read_json, remove_temporaries
-from groundup.hardware import available_cores
 from groundup.progress import Progress, progress, say
 from groundup.tokens.dataset import TokenDataset
 from groundup.track.run import Bystander, Run, newest_good_checkpoint, rewind
@@ -37,11 +36,12 @@ from groundup.train.distributed import (
     FIRST_STEP_SECONDS,
     Ranks,
     barrier,
-    place,
+    largest,
     rows_of,
     summed,
 )
 from groundup.train.fingerprint import Comparison, accept, compare, fingerprint_of
+from groundup.train.flops import shares_of_machine
 from groundup.train.guard.alert import Alert, alert_of
 from groundup.train.guard.config import GuardConfig
 from groundup.train.guard.guard import Guard
@@ -194,7 +194,7 @@ def train_whole(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks) -> 
     measured = {
         "duration_seconds": state.elapsed_seconds,
         "tokens_per_second": state.tokens / state.step_seconds,
-        "peak_memory_bytes": state.peak_memory_bytes,
+        "peak_memory_bytes": largest(state.peak_memory_bytes, ranks),
         **whole,
         **job.spent(state.elapsed_seconds),
     }
@@ -289,18 +289,6 @@ def parts(
             ranks=ranks,
             profile=profile,
         )
-
-
-def shares_of_machine(settings: Settings, ranks: Ranks) -> float:
-    """How often the rate that was measured for one process is there for all of them.
-
-    Processes have a GPU each, but share the cores of a machine. All machines are taken to be alike.
-    """
-    if settings.device == "cuda":
-        return ranks.size
-    n_here = place().local_size
-    cores_each = max(1.0, available_cores() / settings.n_threads)
-    return ranks.size / n_here * min(n_here, cores_each)
 
 
 def integrity_of(settings: Settings) -> IntegrityConfig:

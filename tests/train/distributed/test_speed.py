@@ -8,9 +8,10 @@ import pytest
 
 from groundup.architecture.counts import training_flops_per_token
 from groundup.architecture.families import build
-from groundup.train import pretrain as module
+from groundup.train import flops
 from groundup.train.breakdown import OF_STEPS
 from groundup.train.distributed import Ranks, join, leave
+from groundup.train.pretrain import pretrain
 from tests.train.distributed.world import worlds
 from tests.train.small import SETTINGS, Tokens, job
 
@@ -22,7 +23,7 @@ RUNS = {"copies": ({"dp_replicate": 2}, 1), "stages": ({"pp": 2}, 1), "crowded":
 
 def of_runs(folder):
     """A few steps of each, and their lines."""
-    module.available_cores = lambda: N_CORES
+    flops.available_cores = lambda: N_CORES
     found = {}
     for name, (layout, n_threads) in RUNS.items():
         settings = replace(
@@ -32,7 +33,7 @@ def of_runs(folder):
         ranks = join(settings)
         here = Path(folder) / name
         here.mkdir(exist_ok=True)
-        module.pretrain(here, Tokens(), job(settings, build("llama", **SIZES)), ranks)
+        pretrain(here, Tokens(), job(settings, build("llama", **SIZES)), ranks)
         leave(ranks)
         found[name] = [json.loads(line) for line in (here / "metrics.jsonl").open()]
     return found
@@ -84,6 +85,6 @@ def test_processes_share_the_cores_of_their_machine(
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}  # fmt: skip
     for key, value in told.items():
         monkeypatch.setenv(key, str(value))
-    monkeypatch.setattr(module, "available_cores", lambda: n_cores)
+    monkeypatch.setattr(flops, "available_cores", lambda: n_cores)
     settings = replace(SETTINGS, device=device, n_threads=n_threads)
-    assert module.shares_of_machine(settings, Ranks(size=n_ranks)) == expected
+    assert flops.shares_of_machine(settings, Ranks(size=n_ranks)) == expected
