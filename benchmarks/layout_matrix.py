@@ -270,15 +270,15 @@ def plot(rows: Sequence[Mapping[str, Any]], model: str) -> str:
     """A model's loss in every layout over the steps, and how far each is from one process: SVG.
 
     All curves lie on one another, so below them stands the relative difference of each from the
-    first on a logarithmic axis, nothing at its foot, under the bound.
+    first: at every step a dot a layout, in the order of the table, on a logarithmic axis.
     """
     rows = [row for row in rows if row["model"] == model]
     first, n_steps = rows[0]["losses"], len(rows[0]["losses"])
     low, high = min(first), max(first)
     room = 0.08 * (high - low)
 
-    def x(step: int) -> float:
-        return 70 + 700 * (step - 1) / (n_steps - 1)
+    def x(step: float) -> float:
+        return 70 + 700 * (step - 0.5) / n_steps
 
     def loss_y(loss: float) -> float:
         return 220 - 180 * (loss - low + room) / (high - low + 2 * room)
@@ -302,10 +302,13 @@ def plot(rows: Sequence[Mapping[str, Any]], model: str) -> str:
     bound = decade_y(TOLERANCE)
     parts.append(f'<path d="M70 {bound:.1f}H770" stroke="#b3261e" stroke-dasharray="6 4"/>')
     parts.append(text(764, bound - 5, f"bound {TOLERANCE:g}", anchor="end"))
-    for row in rows[1:]:
-        apart = [abs(a - b) / abs(b) for a, b in zip(row["losses"], first, strict=True)]
-        points = [(x(k), decade_y(each)) for k, each in enumerate(apart, 1)]
-        parts.append(path(points, row, 1.2))
+    for number, row in enumerate(rows[1:]):
+        for step, (a, b) in enumerate(zip(row["losses"], first, strict=True), 1):
+            across = x(step + 0.9 * ((number + 0.5) / (len(rows) - 1) - 0.5))
+            parts.append(
+                f'<circle cx="{across:.1f}" cy="{decade_y(abs(a - b) / abs(b)):.1f}" r="2.2" '
+                f'fill="{COLOURS[kind_of(row)]}"><title>{escape(row["layout"])}</title></circle>'
+            )
     for step in range(1, n_steps + 1):
         parts.append(text(x(step), 520, f"step {step}", anchor="middle"))
     for number, (kind, colour) in enumerate(COLOURS.items()):

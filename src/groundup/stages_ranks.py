@@ -13,15 +13,20 @@ from groundup.train.config import Settings
 from groundup.train.parallel.layout import AXES, LayoutConfig, layout_of
 
 
-def predicted_for(plan: Mapping[str, Any], settings: Settings, n_ranks: int) -> dict[str, Any]:
+def predicted_for(
+    plan: Mapping[str, Any], settings: Settings, n_ranks: int, machines: float = 1
+) -> dict[str, Any]:
     """What ``plan.json`` predicts of a run by ``n_ranks`` processes; `plan.local.ranks`.
+
+    Args:
+        machines: how often they use what one process was measured with; it is kept for the price.
 
     Raises:
         ConfigError: the layout is not of so many processes.
     """
     if n_ranks == 1:
         return {**plan["predicted"], "band": plan["band"]}
-    return predicted_of(
+    found = predicted_of(
         plan,
         ModelConfig.from_dict(plan["model"]),
         division_of(settings, n_ranks),
@@ -29,6 +34,7 @@ def predicted_for(plan: Mapping[str, Any], settings: Settings, n_ranks: int) -> 
         optimizer=optimizer_of(settings),
         flash_attention=settings.attention != "bmm",
     )
+    return {**found, "of": {**found["of"], "machines": machines}}
 
 
 def division_of(settings: Settings, n_ranks: int) -> Division:

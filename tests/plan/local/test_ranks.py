@@ -59,7 +59,7 @@ def test_for_several_only_the_loss_stays_and_it_is_said_whom_it_is_for() -> None
     assert found["band"] == {"loss": [2.9, 3.1]}
     for name in ("duration_seconds", "tokens_per_second", "cost_usd", "energy_kwh"):
         assert found[name] is None
-    assert found["of"] == {"processes": 2, "layout": "dp_shard 2, zero 3"}
+    assert found["of"] == {"processes": 2, "layout": "dp_shard 2, zero 3", "machines": 1}
 
 
 @pytest.mark.parametrize(
