@@ -7,7 +7,7 @@ costs: CPU seconds of all processes against those of one (at this size mostly wh
 wait and start kernels; on a busy machine no more than a hint).
 
     python benchmarks/layout_matrix.py [--steps 5] [--layout NAME]... [--model NAME]...
-                                       [--plot FILE.html] [--device cpu]
+                                       [--plot FILE.svg] [--device cpu]
 
 The last line is JSON; the exit code is 1 where a difference is above 5e-6 or ranks disagree.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import socket
 import subprocess
@@ -24,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +94,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--layout", action="append", choices=[*LAYOUTS], metavar="NAME")
     parser.add_argument("--model", action="append", choices=[*MODELS], metavar="NAME")
-    parser.add_argument("--plot", type=Path, metavar="FILE.html")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--worker", nargs=2, metavar=("LAYOUT", "FOLDER"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -114,7 +116,7 @@ def main() -> int:
         print("\n".join(map(line, new)), flush=True)
         rows += new
     if chosen.plot is not None:
-        chosen.plot.write_text(plot(ran, models[0]))
+        chosen.plot.write_text(plot(rows, models[0]))
     worst = max(max(row["loss"], row["grad_norm"]) for row in rows)
     agree = all(row["ranks_agree"] for row in rows)
     import torch
@@ -243,6 +245,7 @@ def compared(
         "held": max(rank[name]["held"] for rank in ranks) / expected["held"],
         "cpu": sum(rank[name]["cpu"] for rank in ranks) / expected["cpu"],
         "ranks_agree": all(rank[name][what] == first[what] for rank in ranks for what in same),
+        "losses": first["losses"],
     }
 
 
@@ -263,18 +266,99 @@ def line(row: Mapping[str, Any]) -> str:
     )
 
 
-def plot(ran: Mapping[str, Sequence[Mapping[str, Any]]], model: str) -> str:
-    """The losses of every layout over the steps, one line each, as a page."""
-    from groundup.charts import Series, line_chart
-    from groundup.charts.figure import STYLE, script
+def plot(rows: Sequence[Mapping[str, Any]], model: str) -> str:
+    """A model's loss in every layout over the steps, and how far each is from one process: SVG.
 
-    series = []
-    for number, (layout, ranks) in enumerate(ran.items()):
-        losses = ranks[0][model]["losses"]
-        steps = list(range(1, len(losses) + 1))
-        series.append(Series(layout, steps, losses, "dashed" if number else "line", number))
-    chart = line_chart(f"{model}: {len(series)} layouts", series, "step", "loss, nats", height=480)
-    return f"<meta charset=utf-8><style>{STYLE}</style>{script()}{chart}"
+    All curves lie on one another, so below them stands the relative difference of each from the
+    first: at every step a dot a layout, in the order of the table, on a logarithmic axis.
+    """
+    rows = [row for row in rows if row["model"] == model]
+    first, n_steps = rows[0]["losses"], len(rows[0]["losses"])
+    low, high = min(first), max(first)
+    room = 0.08 * (high - low)
+
+    def x(step: float) -> float:
+        return 70 + 700 * (step - 0.5) / n_steps
+
+    def loss_y(loss: float) -> float:
+        return 220 - 180 * (loss - low + room) / (high - low + 2 * room)
+
+    def decade_y(value: float) -> float:
+        return 300 + 200 * (LEAST[1] - math.log10(max(value, 10 ** LEAST[0]))) / (
+            LEAST[1] - LEAST[0]
+        )
+
+    parts = [text(70, 22, f"{model}: the loss of {len(rows)} layouts, nats", 15)]
+    for loss in (low, (low + high) / 2, high):
+        parts += [grid(loss_y(loss)), text(62, loss_y(loss) + 4, f"{loss:.3f}", anchor="end")]
+    for row in rows:
+        points = [(x(k), loss_y(loss)) for k, loss in enumerate(row["losses"], 1)]
+        parts.append(path(points, row, 2.5 if row is rows[0] else 1))
+    parts.append(text(70, 282, "relative difference from one process", 15))
+    for power in range(LEAST[0], LEAST[1] + 1):
+        name = "none" if power == LEAST[0] else f"1e{power}"
+        y = decade_y(10**power)
+        parts += [grid(y), text(62, y + 4, name, anchor="end")]
+    bound = decade_y(TOLERANCE)
+    parts.append(f'<path d="M70 {bound:.1f}H770" stroke="#b3261e" stroke-dasharray="6 4"/>')
+    parts.append(text(764, bound - 5, f"bound {TOLERANCE:g}", anchor="end"))
+    for number, row in enumerate(rows[1:]):
+        for step, (a, b) in enumerate(zip(row["losses"], first, strict=True), 1):
+            across = x(step + 0.9 * ((number + 0.5) / (len(rows) - 1) - 0.5))
+            parts.append(
+                f'<circle cx="{across:.1f}" cy="{decade_y(abs(a - b) / abs(b)):.1f}" r="2.2" '
+                f'fill="{COLOURS[kind_of(row)]}"><title>{escape(row["layout"])}</title></circle>'
+            )
+    for step in range(1, n_steps + 1):
+        parts.append(text(x(step), 520, f"step {step}", anchor="middle"))
+    for number, (kind, colour) in enumerate(COLOURS.items()):
+        parts.append(f'<path d="M{70 + 118 * number} 546h18" stroke="{colour}" stroke-width="3"/>')
+        parts.append(text(94 + 118 * number, 550, kind))
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 566" font-family="sans-serif" '
+        'font-size="12" fill="none"><rect width="800" height="566" fill="#fff"/>'
+        f"{''.join(parts)}</svg>\n"
+    )
+
+
+LEAST = (-9, -5)  # powers of ten of the lower axis; a unit in the last place of a loss is 1e-7
+COLOURS = {
+    "one process": "#222222", "DDP, ZeRO": "#2a9d6f", "TP": "#e08214", "CP": "#a65fb0",
+    "PP": "#3d85c6", "products": "#c0504d",
+}  # fmt: skip
+
+
+def kind_of(row: Mapping[str, Any]) -> str:
+    """Which of `COLOURS` a layout has."""
+    name = row["layout"]
+    if row["processes"] == 1:
+        return "one process"
+    if " × " in name.partition(",")[0]:
+        return "products"
+    return next((kind for kind in ("TP", "CP", "PP") if name.startswith(kind)), "DDP, ZeRO")
+
+
+def path(points: Sequence[tuple[float, float]], row: Mapping[str, Any], width: float) -> str:
+    """A line through points, with the layout's name where the pointer rests."""
+    words = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    colour = COLOURS[kind_of(row)]
+    return (
+        f'<path d="M{words}" stroke="{colour}" stroke-width="{width}" opacity=".75">'
+        f"<title>{escape(row['layout'])}</title></path>"
+    )
+
+
+def grid(y: float) -> str:
+    """A line across."""
+    return f'<path d="M70 {y:.1f}H770" stroke="#ddd"/>'
+
+
+def text(x: float, y: float, words: str, size: int = 12, anchor: str = "start") -> str:
+    """Words on the picture."""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="#222">'
+        f"{escape(words)}</text>"
+    )
 
 
 if __name__ == "__main__":

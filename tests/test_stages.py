@@ -48,6 +48,23 @@ def test_an_interrupted_training_is_said_and_is_the_status(
     )
 
 
+def test_what_was_not_predicted_for_several_processes_has_no_price(tmp_path: Path) -> None:
+    plan = {"duration_seconds": 7200.0, "loss": 3.0, "cost_usd": 4.0, "energy_kwh": 0.4}
+    nothing = dict.fromkeys(("duration_seconds", "cost_usd", "energy_kwh"))
+    of = {"processes": 2, "layout": "dp_shard 2", "machines": 2}
+    predicted = {**plan, **nothing, "band": {"loss": [2.0, 4.0]}, "of": of}
+    measured = {"duration_seconds": 3600.0, "loss": 3.1, "cost_usd": 1.0, "energy_kwh": 0.2}
+    record = seal({"final_hash": "f", "predicted": predicted, "measured": measured})
+    write_json(tmp_path / "run.json", record)
+    run = Artifact(tmp_path, {**record, "kind": "run", "files": {"x": {"sha256": "f"}}})
+    at_prices(run, {"predicted": plan, "band": {"loss": [2.0, 4.0], "cost_usd": [3.0, 4.0]}})
+    stored = json.loads((tmp_path / "run.json").read_text())
+    assert stored["predicted"] == predicted
+    # 4 dollars for two hours of one such machine, and here two of them for one hour
+    assert stored["measured"]["cost_usd"] == pytest.approx(4.0)
+    assert stored["measured"]["energy_kwh"] == pytest.approx(0.4)
+
+
 def test_a_new_price_is_the_price_of_the_finished_run_too(tmp_path: Path) -> None:
     predicted = {"duration_seconds": 7200.0, "loss": 3.0, "cost_usd": 2.0, "energy_kwh": 0.4}
     band = {"loss": [2.0, 4.0], "cost_usd": [1.0, 2.0]}

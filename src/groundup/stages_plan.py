@@ -21,12 +21,14 @@ from groundup.stages_named import (
 from groundup.stages_work import VERSIONS, Work
 from groundup.train.config import SAMPLE_TOKENS, WHO_IS_TOLD, Settings, settle, unsettled
 from groundup.train.ramps import samples_before
-from groundup.units import format_duration
+from groundup.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
     from groundup.plan.local.candidates import Corpus as TrainingSplit
     from groundup.plan.local.candidates import Job
+    from groundup.plan.local.choose import Plan
     from groundup.train.config import PretrainConfig
+    from groundup.train.parallel.layout import LayoutConfig
 
 
 def machine(work: Work) -> tuple[Artifact, bool]:
@@ -89,6 +91,7 @@ def plan(work: Work) -> tuple[Artifact, bool]:
             seed=work.project.project.seed,
         )
         mixture = mixture_of(work, settings)
+        made.notes.extend(notes_for_processes(section.layout, made, settings, model))
         chosen = {
             **made.to_dict(),
             **({"mixture": mixture} if mixture else {}),
@@ -172,6 +175,26 @@ def mixture_of(work: Work, settings: Settings) -> dict[str, Any] | None:
     n_samples = samples_before(settings, settings.steps)
     found = run_mixture(dataset, settings.context_length, n_samples)
     return {**found.to_dict(), "warnings": list(worth(found).warnings)}
+
+
+def notes_for_processes(
+    layout: LayoutConfig, made: Plan, settings: Settings, model: Mapping[str, Any]
+) -> list[str]:
+    """What the plan says where the project file asks for several processes."""
+    from groundup.stages_ranks import predicted_for
+
+    n_ranks = layout.size() or layout.least
+    if n_ranks == 1:
+        return []
+    plan = {"predicted": made.predicted, "band": made.band, "memory": made.memory, "model": model}
+    predicted = predicted_for(plan, settings, n_ranks)
+    size = predicted["peak_memory_bytes"]
+    needs = "unknown" if size is None else f"about {format_bytes(size)} on the fullest"
+    return [
+        f"all of this is for one process; by {n_ranks} ({predicted['of']['layout']}) the loss is "
+        f"the same, memory {needs}, and the duration is not predicted: it depends on what they "
+        "tell each other"
+    ]
 
 
 def plan_config(work: Work) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from groundup.artifacts import Artifact
 from groundup.progress import say
 from groundup.stages_identity import run_of
 from groundup.stages_layout import with_layout
+from groundup.stages_ranks import predicted_for
 from groundup.stages_work import Work, on_first_rank
 from groundup.track.run import amend, checkpoint_name, newest_good_checkpoint, read_run
 from groundup.train.changes import Change, given_by_hand, in_order, settings_after
@@ -40,6 +41,7 @@ def pretrain(work: Work) -> tuple[Artifact, bool]:
     from groundup.tokens.dataset import TokenDataset
     from groundup.tokens.run_mixture import planned
     from groundup.train.distributed import join, leave
+    from groundup.train.flops import shares_of_machine
     from groundup.train.pretrain import pretrain as train_to_the_end
 
     # Epochs and caps are shares of the run as it was first planned: longer or shorter, the order of
@@ -58,6 +60,13 @@ def pretrain(work: Work) -> tuple[Artifact, bool]:
         worker_command=(*worker, "--project", str(work.project.folder)),
     )
     ranks = join(run.settings)
+    if ranks.size > 1:
+        machines, of_one = shares_of_machine(run.settings, ranks), job.spent
+        job = replace(
+            job,
+            predicted=predicted_for(chosen, run.settings, ranks.size, machines),
+            spent=lambda seconds: of_one(seconds * machines),
+        )
     train_to_the_end(run.folder, dataset, job, ranks)
     leave(ranks)  # not where a rank has failed: the way out would wait for it
     finished = on_first_rank(lambda: finished_run(run.folder, run.settings))
@@ -89,12 +98,16 @@ def last_step(folder: Path, settings: Settings) -> int:
 def at_prices(run: Artifact, chosen: Mapping[str, Any]) -> Artifact:
     """``run`` with cost and energy at the present plan's rates; its record follows them.
 
-    Both are proportional to time, so the plan's own figures give the rate of an hour.
+    Both are proportional to time and to what is used of machines like the plan's, so the plan's own
+    figures give the rate of an hour.
     """
     record, plan = run.manifest, chosen["predicted"]
+    machines = record["predicted"].get("of", {}).get("machines", 1)
 
     def priced(figures: Mapping[str, Any]) -> dict[str, Any]:
-        longer = figures["duration_seconds"] / plan["duration_seconds"]
+        if figures["duration_seconds"] is None:  # not predicted for several processes
+            return dict(figures)
+        longer = machines * figures["duration_seconds"] / plan["duration_seconds"]
         spent = {key: plan[key] and plan[key] * longer for key in ("cost_usd", "energy_kwh")}
         changed = {key: new for key, new in spent.items() if not same(figures[key], new)}
         return {**figures, **changed}
@@ -103,7 +116,7 @@ def at_prices(run: Artifact, chosen: Mapping[str, Any]) -> Artifact:
     if (predicted, measured) == (record["predicted"], record["measured"]):
         return run
     band = {key: ends for key, ends in predicted["band"].items() if key != "cost_usd"}
-    if "cost_usd" in chosen["band"]:
+    if "cost_usd" in chosen["band"] and predicted["duration_seconds"] is not None:
         longer = predicted["duration_seconds"] / plan["duration_seconds"]
         band["cost_usd"] = [end * longer for end in chosen["band"]["cost_usd"]]
     predicted["band"] = band

@@ -165,6 +165,21 @@ def test_the_numbers_for_scripts_are_those_of_the_run(written):
     assert report["parse_rates"]["model"]["rate"] == pytest.approx(32 / 60)
 
 
+def test_what_was_planned_for_one_process_is_not_held_against_two(tmp_path):
+    given = finished_project(tmp_path)
+    path = given["run"] / "run.json"
+    record = json.loads(path.read_text())
+    record["predicted"] |= {"duration_seconds": None, "of": {"processes": 2, "layout": "tp 2"}}
+    path.write_text(json.dumps(record))
+    write_report(tmp_path / "report", **given)
+    page = Page((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
+    assert "The run had 2 processes (tp 2), and the plan measured one." in page.text
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    (duration,) = [row for row in report["comparison"] if row["quantity"] == "duration_seconds"]
+    assert (duration["words"], duration["grade"]) == ("not predicted", "none")
+    assert duration["measured"] == MEASURED["duration_seconds"]
+
+
 @pytest.mark.parametrize("absent", ["data", "tokens", "machine", "plan", "evaluate", "export"])
 def test_a_missing_stage_is_left_out_and_named(tmp_path, absent):
     given = finished_project(tmp_path)

@@ -91,7 +91,8 @@ def _predictions(sources: Sources) -> list[dict[str, str]]:
     for key, name in (("duration_seconds", "pre-training"), ("loss", "validation loss")):
         row = rows.get(key)
         if row is not None and row.measured is not None:
-            note = f"predicted {row.show(row.predicted)}: {row.words}"
+            said = f"predicted {row.show(row.predicted)}: {row.words}"
+            note = said if row.predicted is not None else row.words
             figures.append({"value": row.show(row.measured), "name": name, "note": note})
     judged = [rows[key] for key in COUNTED if key in rows and rows[key].grade != "none"]
     if judged:

@@ -13,6 +13,7 @@ from typing import Any
 
 from groundup.artifacts import Artifact
 from groundup.files import read_json
+from groundup.plan.local.ranks import comparable
 from groundup.track.run import ABANDONED, EVENTS, METRICS, read_lines
 
 Record = Mapping[str, Any]
@@ -48,7 +49,8 @@ class Sources:
     @property
     def predicted(self) -> Record:
         """What was predicted, as the run recorded it before its first step."""
-        return self.run.get("predicted") or self.plan.get("predicted") or {}
+        found = self.run.get("predicted") or self.plan.get("predicted") or {}
+        return comparable(found, self.events)
 
     @property
     def measured(self) -> Record:

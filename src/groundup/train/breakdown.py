@@ -3,7 +3,9 @@
 A `Stopwatch` is told which part begins; what passes until the next one begins is that part's, so
 the parts add up to the run and nothing is left out. On a CPU a moment is the clock's. On a GPU it
 is an event in the stream of kernels: the seconds are the device's own, and nobody waits for them.
-They are read once they are past, which the loop's own wait for the loss has seen to.
+They are read once they are past, which the loop's own wait for the loss has seen to. In a pipeline
+forward and backward passes take turns, and the waiting for other stages is between them: that is
+one part, ``forward_backward``, in place of the two.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ PARTS: Final = {
     "data": "reading and preparing batches",
     "forward": "forward passes",
     "backward": "backward passes",
+    "forward_backward": "forward and backward passes in turn",
     "optimizer": "gradient norm, clipping and the update",
     "evaluate": "validation and sample texts",
     "checkpoint": "saving",
@@ -24,7 +27,8 @@ PARTS: Final = {
     "profile": "profiling",
     "workers": "waiting for workers and serving them",
 }
-OF_STEPS: Final = ("data", "forward", "backward", "optimizer", "log")  # the others are beside them
+# The others are beside the steps.
+OF_STEPS: Final = ("data", "forward", "backward", "forward_backward", "optimizer", "log")
 
 
 class Stopwatch:

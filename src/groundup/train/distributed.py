@@ -103,11 +103,16 @@ ALONE = Ranks()
 
 @dataclass(frozen=True)
 class Place:
-    """What torchrun tells a process: its number, its number on this machine, how many there are."""
+    """What torchrun tells a process: its number, of all and on this machine, and their counts.
+
+    Attributes:
+        local_size: on this machine; all of them where nobody says.
+    """
 
     rank: int = 0
     local_rank: int = 0
     size: int = 1
+    local_size: int = 1
 
 
 def place() -> Place:
@@ -129,7 +134,7 @@ def place() -> Place:
     rank, local_rank, size = (
         int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")
     )
-    return Place(rank, local_rank, size)
+    return Place(rank, local_rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
 
 
 def join(settings: Settings) -> Ranks:
@@ -264,6 +269,15 @@ def summed(numbers: Tensor, ranks: Ranks) -> Tensor:
     if ranks.size > 1:
         torch.distributed.all_reduce(numbers)
     return numbers
+
+
+def largest(number: int, ranks: Ranks) -> int:
+    """The largest that any rank has; the same answer on all."""
+    if ranks.size == 1:
+        return number
+    told = torch.tensor(number)
+    torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
+    return int(told)
 
 
 def agree(flag: bool, ranks: Ranks) -> bool:

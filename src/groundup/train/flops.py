@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from groundup.architecture.config import ModelConfig
 from groundup.architecture.counts import forward_flops_per_token, training_flops_per_token
+from groundup.hardware import available_cores
 from groundup.train.batch import Batch
+from groundup.train.config import Settings
+from groundup.train.distributed import Ranks, place
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.replaced_token import generator_of
 
@@ -40,3 +43,15 @@ def step_flops(
     if teacher is not None:
         per_token += forward_flops_per_token(teacher, length, causal=True)
     return n_rows * length * per_token
+
+
+def shares_of_machine(settings: Settings, ranks: Ranks) -> float:
+    """How often the rate that was measured for one process is there for all of them.
+
+    Processes have a GPU each, but share the cores of a machine. All machines are taken to be alike.
+    """
+    if settings.device == "cuda":
+        return ranks.size
+    n_here = place().local_size
+    cores_each = max(1.0, available_cores() / settings.n_threads)
+    return ranks.size / n_here * min(n_here, cores_each)

@@ -22,7 +22,7 @@ class Job:
         key: what the run is named after and what its bits depend on: model, settings, tokens.
         settings: all of them, also those the bits do not depend on.
         predicted: the plan's predictions, kept beside the measurements.
-        matmul_flops_per_second: this machine's rate, for MFU.
+        matmul_flops_per_second: this machine's rate with ``n_threads``, or its GPU's, for MFU.
         evaluate: the cheap validation loss inside the run.
         evaluate_whole: the validation split whole, once at the end.
         sample: (model, autocast, step) → a text.

@@ -28,6 +28,7 @@ from groundup.train.distributed import (
     rows_of,
     summed,
 )
+from groundup.train.flops import shares_of_machine
 from groundup.train.guard.alert import Alert, alert_of
 from groundup.train.guard.config import GuardConfig
 from groundup.train.guard.guard import Guard
@@ -115,7 +116,7 @@ def parts(
             shown,
             settings.device,
             flops_per_token,
-            job.matmul_flops_per_second * ranks.size,
+            job.matmul_flops_per_second * shares_of_machine(settings, ranks),
             alert,
             timer,
         )

@@ -23,7 +23,7 @@ from groundup.train.changes import Change, record
 from groundup.train.checkpoint import load_checkpoint
 from groundup.train.compile import CUDA_GRAPHS, compile_blocks, eagerly, is_compiled
 from groundup.train.config import Settings
-from groundup.train.distributed import ALONE, Ranks, barrier
+from groundup.train.distributed import ALONE, Ranks, barrier, largest
 from groundup.train.fingerprint import Comparison, accept, compare, fingerprint_of
 from groundup.train.fp8 import left_out
 from groundup.train.hot_swap import Changes
@@ -113,7 +113,7 @@ def train_whole(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks) -> 
     measured = {
         "duration_seconds": state.elapsed_seconds,
         "tokens_per_second": state.tokens / state.step_seconds,
-        "peak_memory_bytes": state.peak_memory_bytes,
+        "peak_memory_bytes": largest(state.peak_memory_bytes, ranks),
         **whole,
         **job.spent(state.elapsed_seconds),
     }

@@ -95,7 +95,7 @@ def accumulated(
     """Forward and backward, micro-batch by micro-batch; what this rank's rows add to the loss."""
     pipeline = pipeline_of(state.model)
     if pipeline is not None:
-        timer.at("forward")  # and backward, which take turns
+        timer.at("forward_backward")
         return pipelined(state.model, pipeline, settings, batch, counts, loss_of)
     loss = torch.zeros((), device=settings.device)
     micro_batches = list(batch.split(settings.micro_batch_size))

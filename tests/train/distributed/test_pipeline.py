@@ -62,6 +62,9 @@ LAYOUTS = {
     "4 stages": (4, {"pp": 4}),
     "V, 2 shards": (4, {**IN_A_V, "dp_shard": 2}),
     "2 replicas": (4, {"pp": 2, "dp_replicate": 2, "schedule": "gpipe"}),
+    "tp and sp": (4, {"pp": 2, "tp": 2, "sp": True}),
+    "cp": (4, {"pp": 2, "cp": 2}),
+    "2 shards, tp and sp": (8, {"dp_shard": 2, "pp": 2, "tp": 2, "sp": True}),
 }
 FAST = {
     "gpipe": ["one micro-batch"],
@@ -69,6 +72,8 @@ FAST = {
     "interleaved": ["buckets"],
     "zero bubble in a V": ["bert", "recomputed"],
     "2 shards": ["nanochat"],
+    "tp and sp": ["gpt2"],
+    "cp": ["gpt2"],
 }
 SLOW = {
     "gpipe": ["nanochat", "gpt2", "bert", "ragged", "mixtral"],
@@ -80,6 +85,9 @@ SLOW = {
     "4 stages": ["nanochat", "gpt2", "bert", "buckets", "opt"],
     "V, 2 shards": ["nanochat", "gpt2", "bert", "recomputed"],
     "2 replicas": ["nanochat", "gpt2"],
+    "tp and sp": ["nanochat", "bert", "ragged", "buckets", "recomputed"],
+    "cp": ["nanochat", "bert", "ragged", "recomputed"],
+    "2 shards, tp and sp": ["nanochat", "gpt2", "bert"],
 }
 
 

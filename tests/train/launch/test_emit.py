@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,8 @@ from tests.train.small import SETTINGS
 
 # https://www.deepspeed.ai/docs/config-json (docs/_pages/config-json.md), read 2026-11-22;
 # https://deepspeed.readthedocs.io/en/latest/schedulers.html; tensor_parallel: the AutoTP tutorial.
+# All are in the sources of deepspeed 0.19.8: runtime/{config,constants,lr_schedules,engine}.py,
+# runtime/zero/config.py, runtime/tensor_parallel/config.py.
 DEEPSPEED = {
     "train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps",
     "optimizer.type", "optimizer.params.lr", "optimizer.params.betas", "optimizer.params.eps",
@@ -31,7 +34,9 @@ DEEPSPEED = {
     "zero_optimization.stage", "tensor_parallel.autotp_size",
 }  # fmt: skip
 # NVIDIA/Megatron-LM, megatron/training/arguments.py and megatron/training/config/*.py (dataclasses
-# whose fields are arguments), megatron/core/distributed/fsdp/src/README.md; read 2026-11-22.
+# whose fields are arguments), megatron/core/distributed/fsdp/src/README.md; read 2026-11-22. All
+# looked up, but for the tokenizer's two, in megatron/training/arguments.py at 000c4ac2, in
+# megatron/training/config/training_config.py at 008e9cdb, or in megatron-core 0.16.1's dataclasses.
 MEGATRON = {
     "num-layers", "hidden-size", "ffn-hidden-size", "num-attention-heads", "kv-channels",
     "group-query-attention", "num-query-groups", "seq-length", "max-position-embeddings",
@@ -52,7 +57,10 @@ MEGATRON = {
 }  # fmt: skip
 # pytorch/torchtitan, dataclasses read 2026-11-22: torchtitan/config (training, parallelism, debug),
 # torchtitan/components/optim/{optimizer,lr_scheduler}.py, torchtitan/components/checkpointer,
-# torchtitan/trainer.py, torchtitan_recipes/models/llama3.py.
+# torchtitan/trainer.py, torchtitan_recipes/models/llama3.py. Of the main branch: config/training.py
+# at f204eb63, config/parallelism.py at 15e24313, config/debug.py at f204eb63, components/optim/
+# {optim.py at 41e27f2b, optimizer.py at 1697d399, lr_scheduler.py at 78ce2f0c}, llama3.py at
+# 03d9819f. Release 0.3.0 has other modules.
 TORCHTITAN = {
     "Trainer.Config": {
         "model", "loss", "optim", "training", "parallelism", "dataloader", "checkpointer", "debug",
@@ -60,7 +68,7 @@ TORCHTITAN = {
     },
     "TrainingConfig": {
         "num_tokens_per_microbatch_per_dp_rank", "num_tokens_per_train_step", "max_context_length",
-        "max_norm", "steps", "dtype", "mixed_precision_param", "mixed_precision_reduce",
+        "steps", "dtype", "mixed_precision_param", "mixed_precision_reduce",
     },
     "ParallelismConfig": {
         "data_parallel_replicate_degree", "data_parallel_shard_degree",
@@ -74,7 +82,7 @@ TORCHTITAN = {
         "warmup_steps", "total_steps", "decay_ratio", "decay_type", "min_lr_factor",
     },
     "OptimizersContainer.Config": {"optimizers"},
-    "Optim.Config": {"optimizer", "lr_scheduler"},
+    "Optim.Config": {"optimizer", "lr_scheduler", "max_norm"},
     "CheckpointManager.Config": {"interval", "keep_latest_k", "last_save_model_only"},
     "DebugConfig": {"seed"},
     "GrainDataLoader.Config": {"dataset"},
@@ -260,6 +268,43 @@ def test_schedules_in_closed_form() -> None:
     assert scheduler["params"]["cos_min_ratio"] == 0.1
 
 
+@pytest.mark.parametrize(("clip", "bound"), [("global", 0.5), ("adaptive", math.inf)])
+def test_torchtitan_clips_where_it_updates(clip: str, bound: float) -> None:
+    one = replace(JOBS["plain"], settings=replace(JOBS["plain"].settings, clip=clip, grad_clip=0.5))
+    text = text_of(ENGINES["torchtitan"](one))
+    (found,) = re.findall(r"^            max_norm=(.*),$", text, re.MULTILINE)  # of Optim.Config
+    assert float(found.removeprefix('float("').removesuffix('")')) == bound
+
+
+class Processes:
+    """What DeepSpeed asks of who lays out the processes."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def get_data_parallel_world_size(self) -> int:
+        return self.n
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", JOBS)
+def test_deepspeed_itself_reads_its_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is installed; last seen with 0.19.8."""
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    reader = pytest.importorskip("deepspeed.runtime.config")
+    monkeypatch.setattr(reader.dist, "get_rank", lambda: 0)
+    one = JOBS[name]
+    written = json.loads(text_of(ENGINES["deepspeed"](one)))
+    found = reader.DeepSpeedConfig(written, mpu=Processes(one.dp))
+    assert found.train_batch_size == one.settings.batch_size
+    assert found.gradient_accumulation_steps == one.accumulation
+    assert found.zero_optimization_stage == one.zero
+    assert found.optimizer_name == {"adamw": "adamw", "muon": "muon"}[one.settings.optimizer]
+    assert found.optimizer_params["lr"] == one.settings.learning_rate
+    assert found.bfloat16_config.enabled == (one.settings.precision == "bf16")
+    assert found.gradient_clipping == one.settings.grad_clip
+
+
 def test_the_network_of_megatron() -> None:
     words = arguments(ENGINES["megatron"](JOBS["plain"]))
     assert (words["num-layers"], words["hidden-size"], words["num-query-groups"]) == (
@@ -272,6 +317,13 @@ def test_the_network_of_megatron() -> None:
     t5 = build("t5", vocab_size=64, n_layers=2, d_model=32, context_length=16)
     with pytest.raises(ConfigError, match="none that Megatron"):
         ENGINES["megatron"](replace(JOBS["plain"], model=t5))
+
+
+def test_megatron_takes_a_rotary_base_as_a_whole_number() -> None:
+    million = build("llama", vocab_size=64, n_layers=2, d_model=32, context_length=16, n_heads=4)
+    million = replace(million, positions=replace(million.positions, rotary_base=1e6))
+    words = arguments(ENGINES["megatron"](replace(JOBS["plain"], model=million)))
+    assert int(words["rotary-base"]) == 1_000_000  # its parser says int: no exponent
 
 
 def test_a_model_that_torchtitan_ships_is_named() -> None:

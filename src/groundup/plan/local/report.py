@@ -47,7 +47,8 @@ def _prediction(plan: Mapping[str, Any]) -> Table:
     title = (
         f"Plan: {choice['n_layers']} layers × {choice['d_model']} "
         f"({format_count(choice['parameters'])} parameters), {choice['steps']:,} steps, "
-        f"{format_count(choice['tokens'])} tokens on {choice['device']} in {choice['precision']}"
+        f"{format_count(choice['tokens'])} tokens on {choice['device']} in {choice['precision']}, "
+        "by one process"
     )
     rows = []
     for key, (name, show) in QUANTITIES.items():

@@ -137,7 +137,7 @@ def network(model: ModelConfig) -> Iterator[str]:
     if attention.qk_norm:
         yield "--qk-layernorm"
     if positions.kind == "rotary":
-        yield f"--rotary-base {positions.rotary_base:g}"
+        yield f"--rotary-base {positions.rotary_base:.0f}"  # Megatron takes a whole number only
         yield f"--rotary-percent {positions.rotary_fraction:g}"
         if positions.rotary_interleaved:
             yield "--rotary-interleaved"

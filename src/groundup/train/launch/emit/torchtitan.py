@@ -1,8 +1,8 @@
 """torchtitan's configuration: a Python function that returns a ``Trainer.Config``.
 
 torchtitan has left TOML files and command-line flags: a run is such a function, named by
-``--module`` and ``--config`` (``torchtitan/config/README.md``). Names as of pytorch/torchtitan in
-November 2026: ``torchtitan_recipes/models/llama3.py`` and the dataclasses it uses.
+``--module`` and ``--config`` (``torchtitan/config/README.md``). Names as of pytorch/torchtitan's
+main branch in November 2026: ``torchtitan_recipes/models/llama3.py`` and the dataclasses it uses.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from groundup.train.launch.emit.job import (
 )
 
 ADAM_EPS = 1e-8
+RELEASE = "0.3.0"  # the newest on the package index, which cannot read this
 # (d_model, n_layers, n_heads, n_kv_heads, d_ff, vocab_size) → flavour of torchtitan's Llama 3.
 FLAVORS: dict[tuple[int, ...], str] = {
     (2048, 16, 32, 8, 8192, 128256): "1B",
@@ -77,6 +78,8 @@ FILE = '''\
 """{name} as torchtitan trains it; written by `groundup launch --emit torchtitan`.
 
     torchrun --nproc-per-node {local} -m torchtitan.train --module {module} --config {function}
+
+For torchtitan's main branch of November 2026; its release {release} has other modules and fields.
 """
 
 # What does not carry over:
@@ -111,6 +114,7 @@ def {function}() -> Trainer.Config:
             lr_scheduler=LRSchedulersContainer.Config(
 {lr_scheduler}
             ),
+            max_norm={max_norm},
         ),
         training=TrainingConfig(
 {training}
@@ -153,6 +157,7 @@ def emit(job: EmitJob) -> Emitted:
     module = f"torchtitan_{name}"
     text = FILE.format(
         name=job.name,
+        release=RELEASE,
         local=min(job.n_ranks, 8),
         module=module,
         function=name,
@@ -163,6 +168,7 @@ def emit(job: EmitJob) -> Emitted:
             f"                    AdamW.Config({call(one)})," for one in optimizers
         ),
         lr_scheduler=fields(scheduler, 16),
+        max_norm=written(settings.grad_clip if settings.clip == "global" else math.inf),
         training=fields(training(job), 12),
         parallelism=fields(parallelism(job), 12),
         checkpointer=fields(
@@ -192,7 +198,6 @@ def training(job: EmitJob) -> dict[str, Any]:
         "num_tokens_per_microbatch_per_dp_rank": job.micro_batch_size * settings.context_length,
         "num_tokens_per_train_step": settings.batch_size * settings.context_length,
         "max_context_length": settings.context_length,
-        "max_norm": settings.grad_clip if settings.clip == "global" else math.inf,
         "steps": settings.steps,
         "dtype": "float32",
         "mixed_precision_param": "float32" if settings.precision == "fp32" else "bfloat16",
