@@ -51,7 +51,7 @@ class Work:
     """What a worker must have: the run as the server has it.
 
     Attributes:
-        key, settings, objective: as in `pretrain.Job`.
+        key, settings, objective: as in `job.Job`.
     """
 
     key: Mapping[str, Any]
