@@ -32,15 +32,19 @@ DOCTOR_SECONDS = 600.0  # it ends by itself long before
 RANKS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
-def run_here(job: Job, endpoint: str, run_id: str, pause: Callable[[float], None]) -> int:
+def run_here(
+    job: Job, endpoint: str, run_id: str, pause: Callable[[float], None],
+    require_trainable: Callable[[], None],
+) -> int:  # fmt: skip
     """Bring the job's part on this node to its end; the exit code.
 
     Args:
         endpoint, run_id: torchrun's rendezvous, of several nodes.
         pause: sleeps for so many seconds before a restart.
+        require_trainable: asked once there is a plan, which may say more than the project file.
 
     Raises:
-        UserError: this node is to be left out.
+        UserError: this node is to be left out, or training cannot begin.
         GroundupError: it failed too often without a new checkpoint.
     """
     words = torchrun_arguments(job, job.groundup("pretrain"), endpoint, run_id)
@@ -48,6 +52,7 @@ def run_here(job: Job, endpoint: str, run_id: str, pause: Callable[[float], None
     code = prepare(job)
     if code != 0:
         return code
+    require_trainable()
     command = [sys.executable, "-m", "groundup.train.launch.agent", *words]
     return supervise(command, job, lambda: require_ready(job.folder), pause)
 
