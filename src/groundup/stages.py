@@ -52,6 +52,7 @@ class RunResult:
         built, skipped: names of stages, in order.
         report: the report's HTML file, if that stage was asked for.
         paths: where each stage's result is.
+        stopped: the stage that was asked to stop, if one was.
     """
 
     status: str = "finished"
@@ -59,6 +60,7 @@ class RunResult:
     skipped: list[str] = field(default_factory=list)
     report: Path | None = None
     paths: dict[str, Path] = field(default_factory=dict)
+    stopped: str | None = None
 
 
 def run_project(
@@ -111,7 +113,7 @@ def run_project(
             except Interrupted as stop:
                 if is_first_process():
                     say(str(stop))
-                result.status = "interrupted"
+                result.status, result.stopped = "interrupted", name
                 break
             work.done[name] = artifact
             result.paths[name] = artifact.path

@@ -24,6 +24,7 @@ from groundup.progress import say
 from groundup.train.doctor.exclude import FOLDER, RECORD, excluded, reasons
 from groundup.train.doctor.member import host_name
 from groundup.train.launch.job import Job, torchrun_arguments
+from groundup.train.signals import LAUNCHED
 
 INTERRUPTED, USERS_MISTAKE = 130, 2
 LONGEST_PAUSE_SECONDS = 60.0
@@ -174,6 +175,7 @@ def run_stoppable(command: Sequence[str], job: Job) -> int:
         "OMP_NUM_THREADS": threads,
         **os.environ,
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(job.grace_seconds),
+        LAUNCHED: "1",
     }
     # In a session of its own: Ctrl-C reaches it through us, once.
     child = subprocess.Popen(command, env=environment, start_new_session=True)
