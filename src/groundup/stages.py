@@ -160,7 +160,7 @@ def require_trainable(project: Project, n_ranks: int, n_local: int, *, trains: b
     """
     try:
         if trains:
-            require_possible_run(project, n_ranks)
+            require_possible_run(project, n_ranks, lambda: finished(project, "plan"))
         if n_local:
             require_possible_here(project, n_ranks if trains else 0)
     except ConfigError:

@@ -9,11 +9,13 @@ plan is made, its own is asked about.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from groundup.artifacts import Store
+from groundup.architecture.config import ModelConfig
+from groundup.artifacts import Artifact, Store
 from groundup.errors import ConfigError
 from groundup.hardware import available_cores
 from groundup.stages_found import has_findings
@@ -24,15 +26,19 @@ from groundup.train.config import Settings, unsettled
 from groundup.train.parallel.layout import layout_of, require_multiple
 
 if TYPE_CHECKING:
-    from groundup.architecture.config import ModelConfig
     from groundup.project import Project
     from groundup.train.config import PretrainConfig
 
 WIDTH = 64  # of a head, where the file leaves the size to the plan
 
 
-def require_possible_run(project: Project, n_ranks: int) -> None:
+def require_possible_run(
+    project: Project, n_ranks: int, planned: Callable[[], Artifact | None]
+) -> None:
     """Check that ``n_ranks`` processes can train what a project file describes.
+
+    Args:
+        planned: gives the plan that was made of the file, if one was.
 
     Raises:
         ConfigError: they cannot, whatever the plan chooses for what the file leaves open.
@@ -51,13 +57,13 @@ def require_possible_run(project: Project, n_ranks: int) -> None:
     from groundup.stages_layout import require_runnable
 
     require_fitting(settings_so_far(project, section), axes)
-    known = known_so_far(project, section, axes["tp"])
+    known = known_so_far(project, section, axes["tp"], planned)
     if known is not None:
         require_runnable(*known, layout, n_ranks)
 
 
 def known_so_far(
-    project: Project, section: PretrainConfig, tp: int
+    project: Project, section: PretrainConfig, tp: int, planned: Callable[[], Artifact | None]
 ) -> tuple[ModelConfig, Settings] | None:
     """Model and settings as the plan has them, or else the file; None where little is known yet.
 
@@ -70,11 +76,12 @@ def known_so_far(
     is_open = job.n_layers is None or job.d_model is None
     is_filled = has_findings(Store(project.folder / "artifacts"))
     if is_open or is_filled:
-        from groundup.stages_emit import planned
-
-        made = planned(project)
-        if made is not None or is_filled:  # what was found may fill the file's settings
-            return made
+        plan = planned()
+        if plan is not None:
+            made = plan.json("plan.json")
+            return ModelConfig.from_dict(made["model"]), Settings(**made["settings"])
+        if is_filled:  # what was found may fill the file's settings
+            return None
     if job.n_layers is not None and job.d_model is not None:
         return job.build(job.n_layers, job.d_model), settings_so_far(project, section)
     d_model, n_layers = WIDTH * tp, section.layout.pp * section.layout.vpp
