@@ -268,3 +268,28 @@ def test_a_file_from_elsewhere_does_not_move_the_project(tmp_path: Path) -> None
         project = load_project(place, config)
         assert (project.folder, project.project.seed) == (place.resolve(), 2)
     assert load_project(file).folder == file.parent.resolve()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["pretrain.layout.tp=1", "pretrain.layout.sp=true", "pretrain.steps=5"],
+         "override 'pretrain.layout.tp=1' and override 'pretrain.layout.sp=true': pretrain.layout"),
+        (["pretrain.steps=5", "pretrain.micro_batch_size=3"],
+         "override 'pretrain.micro_batch_size=3': pretrain: micro_batch_size 3"),
+        (["pretrain.layout=nonsense"], "'nonsense' is no layout: write auto, or a section"),
+    ],
+)  # fmt: skip
+def test_overrides_that_do_not_go_together_are_named(
+    tmp_path: Path, overrides: list[str], said: str
+) -> None:
+    """They were laid to the line of the file's section."""
+    project_in(tmp_path, "pretrain:\n  batch_size: 4\n  layout:\n    dp_replicate: 1\n")
+    (found,) = problems(tmp_path, *overrides)
+    assert said in found
+
+
+def test_a_mistake_of_the_file_is_not_laid_to_an_override(tmp_path: Path) -> None:
+    project_in(tmp_path, "pretrain:\n  batch_size: 4\n  micro_batch_size: 3\n")
+    (found,) = problems(tmp_path, "pretrain.steps=5")
+    assert found.startswith("groundup.yaml:1: pretrain: micro_batch_size 3")

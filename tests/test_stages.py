@@ -10,6 +10,7 @@ import pytest
 
 from groundup import stages
 from groundup.artifacts import Artifact, is_sealed, seal
+from groundup.cli.run import stage_table
 from groundup.errors import ConfigError, Interrupted
 from groundup.files import write_json
 from groundup.project import Project
@@ -42,6 +43,8 @@ def test_an_interrupted_training_is_said_and_is_the_status(
     result = stages.run_project(project)
     assert result.status == "interrupted"
     assert result.built == ["data", "tokenizer", "tokens", "machine", "plan"]
+    states = {row[0]: row[1] for row in stage_table(result).rows}
+    assert (states["pretrain"], states["evaluate"]) == ("interrupted", "not run")
     assert result.report is None
     assert capsys.readouterr().err.endswith(
         "error: stopped after step 3 of 9\n  where: runs/a\n  fix:   give it again\n"

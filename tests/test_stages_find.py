@@ -146,6 +146,7 @@ def test_the_noise_scale_stands_beside_the_batch(project: Path) -> None:
     assert "batch_size 4: " in out
     people = here(*NOISE, "--project", project).out
     assert "Gradient noise at the first state, of 10 batches of 8 rows in parts of 1" in people
+    assert "it grows while the loss falls" in people  # McCandlish et al. 2018, section 4.2
 
 
 def trials_of(rates: Mapping[int, float], asked: list[Mapping[str, Any]]) -> Any:

@@ -204,7 +204,11 @@ def _checked(document: Yaml, path: Path, folder: Path, overrides: Sequence[str])
     recipe = str(raw.get("recipe"))
     of_recipe = lay_under(raw, RECIPES.get(recipe, ()))
 
-    def place(where: KeyPath) -> str:
+    def place(where: KeyPath, text: str) -> str:
+        below = [key for key in overridden if key[: len(where)] == where and key != where]
+        named = [key for key in below if re.search(rf"\b{re.escape(str(key[-1]))}\b", text)]
+        if named:  # of a section, whose values do not go together: those that were changed here
+            return " and ".join(f"override {shown(overridden[key])}" for key in named)
         for end in range(len(where), 0, -1):
             if where[:end] in overridden:
                 return f"override {shown(overridden[where[:end]])}"
@@ -212,12 +216,11 @@ def _checked(document: Yaml, path: Path, folder: Path, overrides: Sequence[str])
                 return f"{path}:{document.lines[where[:end]]}"
             if where[:end] in of_recipe:
                 return f"recipe {recipe}"
-        below = [text for key, text in overridden.items() if where and key[: len(where)] == where]
-        return f"override {shown(below[0])}" if below else str(path)
+        return f"override {shown(overridden[below[0]])}" if where and below else str(path)
 
     checked, findings = check(ProjectFile, raw)
     for key, text in findings.items():
-        problems.append(f"{place(key)}: {dotted(key) + ': ' if key else ''}{text}")
+        problems.append(f"{place(key, text)}: {dotted(key) + ': ' if key else ''}{text}")
     if problems or checked is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         what = "project file" if path.name != "overrides" else "settings given"

@@ -23,8 +23,15 @@ from groundup.errors import ConfigError, GroundupError, Interrupted
 from groundup.files import LOCK, lock, remove_temporaries
 from groundup.progress import is_first_process, say
 from groundup.stages_data import data, tokenizer, tokens
+from groundup.stages_layout import processes
 from groundup.stages_named import pretrain_section
 from groundup.stages_plan import machine, plan
+from groundup.stages_possible import (
+    lonely_replica,
+    many_threads,
+    require_possible_here,
+    require_possible_run,
+)
 from groundup.stages_pretrain import pretrain
 from groundup.stages_results import evaluate, export, report
 from groundup.stages_work import Work, on_first_rank, require_agreement, take_leave
@@ -45,6 +52,7 @@ class RunResult:
         built, skipped: names of stages, in order.
         report: the report's HTML file, if that stage was asked for.
         paths: where each stage's result is.
+        stopped: the stage that was asked to stop, if one was.
     """
 
     status: str = "finished"
@@ -52,6 +60,7 @@ class RunResult:
     skipped: list[str] = field(default_factory=list)
     report: Path | None = None
     paths: dict[str, Path] = field(default_factory=dict)
+    stopped: str | None = None
 
 
 def run_project(
@@ -71,7 +80,8 @@ def run_project(
         profile: whether a few training steps are profiled (`train.profile`).
 
     Raises:
-        ConfigError: there is nothing to plan by, or no stage of the name ``until``.
+        ConfigError: there is nothing to plan by, no stage of the name ``until``, or nothing that
+            so many processes on this machine could train.
         LockedError: another process is at work in the project.
         UserError: whatever a stage found wrong; finished stages stay finished.
     """
@@ -85,6 +95,10 @@ def run_project(
         if section.init_from is not None:
             n_layers = n_layers or 1  # nobody chooses: it has the model's own
         project.plan.require_budget(n_layers=n_layers, steps=section.steps)
+    if "machine" in stages:
+        n_ranks, n_local = processes()
+        require_trainable(project, n_ranks, n_local, trains="pretrain" in stages)
+        say_what_is_odd(project, n_ranks, trains="pretrain" in stages)
     result = RunResult()
     with lock(project.folder / LOCK) if is_first_process() else nullcontext():
         work = Work(project, Store(project.folder / "artifacts"), allow=allowed, profile=profile)
@@ -99,7 +113,7 @@ def run_project(
             except Interrupted as stop:
                 if is_first_process():
                     say(str(stop))
-                result.status = "interrupted"
+                result.status, result.stopped = "interrupted", name
                 break
             work.done[name] = artifact
             result.paths[name] = artifact.path
@@ -131,15 +145,57 @@ def needed(until: str | None) -> list[str]:
     return [name for name in STAGES if name in wanted]
 
 
+def require_trainable(project: Project, n_ranks: int, n_local: int, *, trains: bool = True) -> None:
+    """Refuse, before any stage runs, what is known to fail in one.
+
+    What is made already is not asked about: a run of many processes is evaluated by one, and a plan
+    made on a GPU is read anywhere.
+
+    Args:
+        n_local: of the processes, those on this machine; 0: none.
+        trains: False: measured and planned only, in this process.
+
+    Raises:
+        ConfigError: it would fail.
+    """
+    try:
+        if trains:
+            require_possible_run(project, n_ranks, lambda: finished(project, "plan"))
+        if n_local:
+            require_possible_here(project, n_ranks if trains else 0)
+    except ConfigError:
+        if finished(project, "pretrain" if trains else "plan") is None:
+            raise
+
+
+def say_what_is_odd(project: Project, n_ranks: int, *, trains: bool) -> None:
+    """Say once, before any stage runs, what is allowed and yet most likely not meant."""
+    if not is_first_process():
+        return
+    said = many_threads(project.pretrain)
+    if said and finished(project, "plan") is None:
+        say(said)
+    said = lonely_replica(project.pretrain, n_ranks) if trains else None
+    if said and finished_training(project) is None:
+        say(said)
+
+
 def finished_training(project: Project) -> Artifact | None:
     """The finished run that this project file leads to; nothing is made, and no lock is taken."""
+    return finished(project, "pretrain")
+
+
+def finished(project: Project, stage: str) -> Artifact | None:
+    """What a stage up to `pretrain` made of this project file; None: it is not finished."""
+    if not (project.folder / "artifacts").is_dir():
+        return None
     work = Work(project, Store(project.folder / "artifacts"), only_finished=True)
     try:
-        for name in needed("pretrain"):
+        for name in needed(stage):
             work.done[name], _ = STAGES[name](work)
     except GroundupError:  # not made yet, or its text is gone
         return None
-    return work.done["pretrain"]
+    return work.done[stage]
 
 
 STAGES: dict[str, Callable[[Work], tuple[Artifact, bool]]] = {

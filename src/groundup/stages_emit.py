@@ -7,12 +7,12 @@ model is and how long the run: nothing is trained or measured here.
 from __future__ import annotations
 
 from groundup.architecture.config import ModelConfig
-from groundup.artifacts import Store
-from groundup.errors import ConfigError, GroundupError
+from groundup.errors import ConfigError
 from groundup.project import Project
-from groundup.stages import STAGES, needed
+from groundup.stages import finished
+from groundup.stages_layout import require_runnable
 from groundup.stages_named import pretrain_section
-from groundup.stages_work import Work
+from groundup.stages_plan import job_of
 from groundup.train.config import CHOSEN, PretrainConfig, Settings, unsettled
 from groundup.train.launch.emit.job import EmitJob
 from groundup.train.parallel.layout import LayoutConfig, layout_of
@@ -22,15 +22,17 @@ ON_GPUS = {"device": "cuda", "precision": "bf16", "attention": "sdpa"}
 PER_RUN = 10  # evaluations and checkpoints where the file does not say
 
 
-def emit_job(project: Project, n_ranks: int | None) -> EmitJob:
+def emit_job(project: Project, n_ranks: int | None, gpus_per_node: int = 8) -> EmitJob:
     """The training that a project file describes, for ``n_ranks`` GPUs.
 
     Args:
         n_ranks: None: as many as the layout has at least.
+        gpus_per_node: more than these are on several nodes, all of them full.
 
     Raises:
-        ConfigError: what only a plan could choose is open, and there is none; or the layout is not
-            one of so many processes.
+        ConfigError: what only a plan could choose is open, and there is none; the layout is not
+            one of so many processes; they do not fill their nodes; or the model cannot be divided
+            like that.
     """
     section = pretrain_section(project)
     if section.layout.planned:
@@ -45,18 +47,20 @@ def emit_job(project: Project, n_ranks: int | None) -> EmitJob:
     model, settings = chosen
     layout = LayoutConfig(**settings.layout)
     size = n_ranks or layout.size() or layout.least
-    return EmitJob(project.project.name, model, settings, layout, layout_of(layout, size))
+    job = EmitJob(
+        project.project.name, model, settings, layout, layout_of(layout, size), gpus_per_node
+    )
+    job.require_full_nodes()
+    require_runnable(model, settings, layout, size)
+    return job
 
 
 def planned(project: Project) -> tuple[ModelConfig, Settings] | None:
     """Model and settings of the plan that was made of this file; None: there is none."""
-    work = Work(project, Store(project.folder / "artifacts"), only_finished=True)
-    try:
-        for name in needed("plan"):
-            work.done[name], _ = STAGES[name](work)
-    except GroundupError:  # not made yet, or its text is gone
+    plan = finished(project, "plan")
+    if plan is None:
         return None
-    made = work.done["plan"].json("plan.json")
+    made = plan.json("plan.json")
     return ModelConfig.from_dict(made["model"]), Settings(**made["settings"])
 
 
@@ -88,16 +92,5 @@ def written(project: Project, section: PretrainConfig) -> tuple[ModelConfig, Set
             for name in ("evaluate_every", "checkpoint_every", "sample_every")
         },
     }
-    from groundup.plan.local.candidates import Job
-
-    fields = {
-        **project.model.model_dump(),
-        **project.pretrain.model_dump(),
-        "objective": section.objective.kind,
-        "sentence": section.objective.sentence != "none",
-        "vocab_size": project.tokenizer.vocab_size,
-        "network": None,
-        "sample_tokens": 0,
-    }
-    job = Job(**{name: fields[name] for name in Job.__dataclass_fields__})
+    job = job_of(project, project.tokenizer.vocab_size)
     return job.build(n_layers, d_model), Settings(**{**opened, **filled})

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from groundup.plan.local.candidates import Corpus as TrainingSplit
     from groundup.plan.local.candidates import Job
     from groundup.plan.local.choose import Plan
+    from groundup.project import Project
     from groundup.train.config import PretrainConfig
     from groundup.train.parallel.layout import LayoutConfig
 
@@ -253,21 +254,26 @@ def plan_job(work: Work) -> Job:
 
 def written_job(work: Work) -> Job:
     """The same as the project file has it."""
+    return job_of(work.project, work.done["tokens"].json("index.json")["vocab_size"])
+
+
+def job_of(project: Project, vocab_size: int) -> Job:
+    """What the project file says is to be trained, for the planner."""
     from groundup.plan.local.candidates import Job
 
-    objective = work.project.pretrain.objective
+    objective = project.pretrain.objective
     fields = {
-        **work.project.model.model_dump(),
-        **work.project.pretrain.model_dump(),
+        **project.model.model_dump(),
+        **project.pretrain.model_dump(),
         "objective": objective.kind,
         "sentence": objective.sentence != "none",
-        "vocab_size": work.done["tokens"].json("index.json")["vocab_size"],
+        "vocab_size": vocab_size,
         "sample_tokens": SAMPLE_TOKENS,
         "network": None,
     }
-    source = pretrain_section(work.project).init_from
+    source = pretrain_section(project).init_from
     if source is not None:
-        network = first_network(work.project, Path(source))
+        network = first_network(project, Path(source))
         fields |= {
             **{name: getattr(network, name) for name in ("family", "n_layers", "d_model")},
             "vocab_size": network.vocab_size,

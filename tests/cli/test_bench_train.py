@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from groundup.architecture.families import build
+from groundup.hardware import available_cores
 from groundup.model.init import init_weights
 from groundup.model.transformer import Transformer
 from groundup.tokens.order import batch_at
@@ -116,3 +117,12 @@ def test_sizes_that_cannot_be(
     assert result.code == 2
     assert message in result.err
     assert "Traceback" not in result.err
+
+
+def test_more_threads_than_cores_measure_nothing(
+    tokens: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cores = available_cores()
+    result = groundup(capsys, "bench", "train", *arguments(tokens, threads=cores + 1))
+    assert (result.code, result.out) == (2, "")
+    assert f"--threads {cores + 1} is more than this process has cores: {cores}" in result.err

@@ -186,3 +186,19 @@ def test_a_reader_that_is_slow_gets_every_byte_of_a_pipe_that_does_not_wait() ->
         with open(read, "rb") as file:
             assert file.read() == whole
     assert (process.returncode, len(whole) > 4096) == (0, True)
+
+
+@pytest.mark.parametrize(("rank", "seconds"), [(None, 0.0), ("0", 0.0), ("1", 5.0)])
+def test_of_the_processes_of_a_machine_the_first_says_it_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    rank: str | None, seconds: float,
+) -> None:  # fmt: skip
+    """torchrun ends the others meanwhile; where it does not, the mistake is theirs alone."""
+    waited: list[float] = []
+    monkeypatch.setattr(frame.time, "sleep", waited.append)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert frame.run(["pretrain", "--project", str(tmp_path)]) == 2
+    assert sum(waited) == seconds
+    assert capsys.readouterr().err.count("error: ") == 1

@@ -19,7 +19,7 @@ from tests.cli.command import groundup, project_in
 def project(tmp_path: Path) -> Path:
     folder = tmp_path / "a project's $folder"
     folder.mkdir()
-    return project_in(folder, "project:\n  name: My_Model\n")
+    return project_in(folder, "project:\n  name: My_Model\npretrain:\n  batch_size: 64\n")
 
 
 def exclude(project: Path, *hosts: str) -> None:
@@ -32,7 +32,7 @@ def test_torchrun_supervises_the_job_of_the_project(
 ) -> None:
     seen: list[Any] = []
 
-    def run_here(job: Job, endpoint: str, run_id: str, pause: object) -> int:
+    def run_here(job: Job, endpoint: str, run_id: str, pause: object, asked: object) -> int:
         seen.extend([job, endpoint, run_id])
         return 130
 
@@ -163,3 +163,78 @@ def test_a_list_with_something_else_in_it_is_refused(
     done = groundup(capsys, "launch", "slurm", project)
     assert done.code == 2
     assert "exclude.txt:2" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "layout", "fix"),
+    [  # 2 × 2 processes are not 3; 6 on 2 nodes are 3 each
+        (["slurm", "--nodes", 2, "--nproc-per-node", 2], "tp: 3", "--nodes 1 --nproc-per-node 3"),
+        (["slurm", "--nodes", 2, "--nproc-per-node", 4], "tp: 3",
+         "--nodes 1 --nproc-per-node 9"),
+        (["ray", "--nodes", 4, "--gpus-per-node", 8], "{tp: 8, pp: 8, dp_shard: 1}",
+         "--nodes 4 --nproc-per-node 16"),
+        # with 3 of its nodes it would have 24
+        (["torchrun", "--nodes", "2:4", "--nproc-per-node", 8, "--rdzv-endpoint", "n1"],
+         "{tp: 8, dp_replicate: 2}", "--nodes 2 --nproc-per-node 16"),
+        (["kubernetes", "--image", "i", "--claim", "c"], "{planned: true, tp: 2}",
+         "--nodes 1 --nproc-per-node 2"),
+    ],
+)  # fmt: skip
+def test_nodes_that_cannot_hold_the_layout(
+    project: Path, capsys: pytest.CaptureFixture[str], words: list[object], layout: str, fix: str
+) -> None:
+    done = groundup(capsys, "launch", *words, project, f"pretrain.layout={layout}")
+    assert (done.code, done.out) == (2, "")
+    assert fix in done.err
+    assert not (project / "launch").exists()
+
+
+SMALL = "model: {family: llama, n_layers: 4, d_model: 96, n_heads: 6, d_ff: 192}\n"
+EMITTED = SMALL + "pretrain: {steps: 4, batch_size: 64, optimizer: adamw, micro_batch_size: 1}\n"
+
+
+@pytest.mark.parametrize("engine", ["deepspeed", "megatron", "torchtitan"])
+def test_emit_asks_whether_model_and_nodes_hold_the_layout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: str
+) -> None:
+    project = project_in(tmp_path, EMITTED)
+    wrong = [
+        (("pretrain.layout.tp=4",), "4 processes cannot share 6 of model.n_heads"),
+        (("pretrain.layout.pp=8",), "4 layers do not go round 8 stages"),
+        (("--ranks", 12, "pretrain.layout.tp=6"), "12 processes do not fill nodes of 8 GPUs"),
+        (("--ranks", 9, "pretrain.layout.tp=6"), "tp 6 does not come to 9 processes"),
+    ]
+    for words, said in wrong:
+        done = groundup(capsys, "launch", "--emit", engine, project, *words)
+        assert (done.code, done.out) == (2, "")
+        assert said in done.err
+        assert not (tmp_path / "launch").exists()
+    assert "--gpus-per-node 6; or --ranks 24" in said_of_nodes(capsys, engine, project)
+    words = ("--ranks", 12, "--gpus-per-node", 6, "pretrain.layout.tp=6")
+    done = groundup(capsys, "launch", "--emit", engine, project, *words)
+    assert done.code == 0, done.err
+    each = {
+        "deepspeed": "--num_nodes 2 --num_gpus 6",
+        "megatron": "--nnodes 2 --nproc-per-node 6",
+        "torchtitan": "--nnodes 2 --nproc-per-node 6",
+    }
+    assert each[engine] in done.out
+
+
+def said_of_nodes(capsys: pytest.CaptureFixture[str], engine: str, project: Path) -> str:
+    words = ("--ranks", 12, "pretrain.layout.tp=6")
+    return groundup(capsys, "launch", "--emit", engine, project, *words).err
+
+
+def test_emit_and_a_command_that_starts_something_are_two_things(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It took `local` for the project's folder, and the folder for an override."""
+    for words in (
+        ("--emit", "deepspeed", "local", project),
+        ("local", "--emit", "deepspeed", project),
+        ("slurm", project, "--emit=megatron"),
+    ):
+        done = groundup(capsys, "launch", *words)
+        assert done.code == 2
+        assert "leave one of them out" in done.err

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import os
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
 from groundup.train import loop
 from groundup.train.breakdown import OF_STEPS, stopwatch
@@ -20,6 +22,7 @@ from groundup.train.profile import (
     memory_record,
     memory_timeline,
     profiled,
+    without_marks,
 )
 from tests.train.small import Tokens, job
 
@@ -85,8 +88,32 @@ def test_a_run_that_is_too_short_says_so(tmp_path, capsys):
 
     with pytest.raises(Interrupted):
         pretrain(tmp_path, Tokens(), replace(job(), profile=True, until=4))
-    assert "6 steps are needed, 4 were taken" in capsys.readouterr().err
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first.startswith("profile: 6 steps are needed (3 to warm up), and 4 are left")
+    assert not [line for line in rest if line.startswith("profile")]
     assert not (tmp_path / "profile").exists()
+
+
+def test_a_run_that_ends_early_says_so(tmp_path, capsys):
+    with profiled(tmp_path / "profile", stopwatch("cpu"), "cpu", wanted=True) as profile:
+        profile.step()
+    assert "6 steps are needed, 1 were taken" in capsys.readouterr().err
+
+
+def test_kinetos_marks_are_left_out_and_nothing_else(capfd):
+    with without_marks():
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]):
+            torch.ones(2) + 1
+        os.write(2, b"[E] a real error\nof two lines")
+    os.write(2, b"\nafter")
+    assert capfd.readouterr().err == "[E] a real error\nof two lines\nafter"
+
+
+def test_a_profiled_run_writes_no_marks(tmp_path, capfd):
+    pretrain(tmp_path, Tokens(), replace(job(), profile=True))
+    said = capfd.readouterr().err
+    assert "The three biggest costs" in said
+    assert "USDT" not in said
 
 
 @pytest.mark.parametrize("works", [True, False])

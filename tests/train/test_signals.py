@@ -165,3 +165,27 @@ def test_nothing_outlives_the_grace(
     assert process.returncode == code, errors
     assert said.strip() == out
     assert ("the grace is over" in errors) == (grace != "600")
+
+
+@pytest.mark.parametrize(
+    ("place", "is_said"),
+    [
+        ({}, True),
+        ({"RANK": "0"}, True),
+        ({"RANK": "1"}, False),
+        ({"GROUNDUP_LAUNCHED": "1"}, False),
+    ],
+)
+def test_of_many_processes_one_says_that_it_saves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    place: dict[str, str], is_said: bool,
+) -> None:  # fmt: skip
+    """The launcher and every rank said so, of one SIGTERM."""
+    for name in ("RANK", "GROUNDUP_LAUNCHED"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    with stop_requested() as asked:
+        signal.raise_signal(signal.SIGTERM)
+        assert asked()
+    assert ("saving" in capsys.readouterr().err) == is_said

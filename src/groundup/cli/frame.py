@@ -14,6 +14,7 @@ import io
 import os
 import select
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TextIO
@@ -21,7 +22,9 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from groundup import __version__
-from groundup.errors import GroundupError
+from groundup.errors import GroundupError, UserError
+
+FIRST_SPEAKS_SECONDS = 5.0  # for the first of several processes to say it and end
 
 # name → (where, short help), in the order of the work
 COMMANDS = {
@@ -146,6 +149,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             error.show()
         return error.exit_code
     except GroundupError as error:
+        if isinstance(error, UserError) or error.code == 1:
+            _let_the_first_speak()
         _say(str(error))
         return error.code
     except (KeyboardInterrupt, click.Abort):
@@ -174,6 +179,15 @@ def _say(text: str) -> None:
     from groundup.progress import say  # not for `--help`: it imports what reads units
 
     say(text)
+
+
+def _let_the_first_speak() -> None:
+    """Of a machine's processes under torchrun most find the same; it ends all when one has ended.
+
+    Who is not the first waits for that, and is heard only where the mistake is its own.
+    """
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        time.sleep(FIRST_SPEAKS_SECONDS)
 
 
 def _reader_has_left() -> bool:

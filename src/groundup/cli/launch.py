@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,14 +75,26 @@ class LaunchGroup(click.Group):
     """``--emit ENGINE …`` is the command ``emit ENGINE …``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the option's words in the command's order."""
+        """Put the option's words in the command's order.
+
+        Raises:
+            click.UsageError: one of the commands that start something is named too.
+        """
         for place, word in enumerate(args):
             if word == "--emit" and place + 1 < len(args):
-                args = ["emit", args[place + 1], *args[:place], *args[place + 2 :]]
-                break
-            if word.startswith("--emit="):
-                args = ["emit", word.partition("=")[2], *args[:place], *args[place + 1 :]]
-                break
+                engine, rest = args[place + 1], [*args[:place], *args[place + 2 :]]
+            elif word.startswith("--emit="):
+                engine, rest = word.partition("=")[2], [*args[:place], *args[place + 1 :]]
+            else:
+                continue
+            if rest and rest[0] in self.commands and not Path(rest[0]).is_dir():
+                raise click.UsageError(
+                    f"--emit only writes files for {engine}, and `{rest[0]}` starts or writes our "
+                    f"own training: leave one of them out (groundup launch --emit {engine} DIR)",
+                    ctx,
+                )
+            args = ["emit", engine, *rest]
+            break
         return super().parse_args(ctx, args)
 
 
@@ -117,26 +130,27 @@ def local(n_ranks: int | None, address: str, **given: Any) -> int:
     """
     from groundup.hardware import available_cores
     from groundup.progress import say
+    from groundup.stages import require_trainable
     from groundup.train.launch.local import (
         meeting_place,
         require_devices,
         usable_gpus,
     )
     from groundup.train.launch.supervise import run_here
-    from groundup.train.parallel.layout import layout_of
 
     n_ranks = n_ranks or len(usable_gpus()) or 1
     project, job = read_project_and_job(**given, nodes="1", processes=n_ranks, gpus=None)
     section = project.pretrain
     require_devices(section.device, n_ranks)
-    layout_of(section.layout, n_ranks)
     place = meeting_place(address)
+    require_trainable(project, n_ranks, n_ranks)
     cores = available_cores()
     on_cpu = section.device == "cpu" or not usable_gpus()
     if on_cpu and n_ranks > 1 and (section.n_threads or cores) * n_ranks > cores:
         each = max(1, cores // n_ranks)
         say(f"{cores} cores for {n_ranks} ranks: pretrain.n_threads={each} leaves each its own")
-    return run_here(job, place, "groundup", time.sleep)
+    planned = partial(require_trainable, project, n_ranks, 0)
+    return run_here(job, place, "groundup", time.sleep, planned)
 
 
 @launch.command()
@@ -161,14 +175,16 @@ def torchrun(endpoint: str, run_id: str, **given: Any) -> int:
     from groundup.hardware import visible_gpus
     from groundup.train.launch.supervise import run_here
 
-    job = read_job(**given)
+    project, job = read_project_and_job(**given)
     if job.gpus > len(visible_gpus()):
         raise UserError(
             f"{job.gpus} GPUs are asked for, and this node has {len(visible_gpus())}",
             where="--gpus-per-node",
             fix="--nproc-per-node starts processes without asking for GPUs",
         )
-    return run_here(job, endpoint, run_id, time.sleep)
+    require_job_trainable(project, job, job.processes)
+    planned = partial(require_job_trainable, project, job, 0)
+    return run_here(job, endpoint, run_id, time.sleep, planned)
 
 
 @launch.command()
@@ -263,6 +279,10 @@ def kubernetes(
     help="GPUs (default: as many as the layout has).",
 )  # fmt: skip
 @click.option(
+    "--gpus-per-node", "gpus", type=click.IntRange(1), default=8, show_default=True, metavar="N",
+    help="GPUs of a node, which the command that starts it must say.",
+)  # fmt: skip
+@click.option(
     "--output", type=click.Path(path_type=Path), metavar="DIR",
     help="Folder for the files (default: DIR/launch/ENGINE).",
 )  # fmt: skip
@@ -273,6 +293,7 @@ def emit(
     overrides: tuple[str, ...],
     config: str | None,
     n_ranks: int | None,
+    gpus: int,
     output: Path | None,
     as_json: bool,
 ) -> int:
@@ -287,7 +308,7 @@ def emit(
 
     folder, overrides = without_folder(folder, overrides)
     project = load_project(folder, config, overrides)
-    made = ENGINES[engine](emit_job(project, n_ranks))
+    made = ENGINES[engine](emit_job(project, n_ranks, gpus))
     target = output or project.folder / "launch" / engine
     for name, text in made.files.items():
         write(target / name, text, is_said=not as_json)
@@ -313,8 +334,31 @@ def emit(
 
 
 def read_job(**given: Any) -> Job:
-    """The job that the options and the project file describe; wrong ones are refused here."""
-    return read_project_and_job(**given)[1]
+    """The job that the options and the project file describe; wrong ones are refused here.
+
+    Raises:
+        ConfigError: its processes cannot train what the project file describes.
+    """
+    project, job = read_project_and_job(**given)
+    require_job_trainable(project, job, 0)
+    return job
+
+
+def require_job_trainable(project: Project, job: Job, n_local: int) -> None:
+    """Ask of the fewest and of the most nodes whether they could train the project.
+
+    Args:
+        n_local: processes that will be on this machine.
+
+    Raises:
+        ConfigError: they could not, or the layout is not one of so many processes.
+    """
+    from groundup.stages import require_trainable
+    from groundup.train.launch.job import require_room
+
+    require_room(project.pretrain.layout, job)
+    for n_nodes in sorted({job.min_nodes, job.max_nodes}):
+        require_trainable(project, n_nodes * job.processes, n_local)
 
 
 def read_project_and_job(

@@ -94,11 +94,13 @@ def summary(result: RunResult) -> dict[str, Any]:
 
 
 def stage_table(result: RunResult) -> Table:
-    """Which stages were built now and which were there."""
+    """Which stages were built now, which were there, and which was stopped before its end."""
     from groundup.stages import STAGES
     from groundup.tables import Table
 
     state = dict.fromkeys(result.skipped, "was there") | dict.fromkeys(result.built, "built")
+    if result.stopped is not None:
+        state[result.stopped] = "interrupted"
     rows = [(name, state.get(name, "not run"), result.paths.get(name)) for name in STAGES]
     return Table("Stages", ["stage", "state", "path"], rows)
 

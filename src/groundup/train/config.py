@@ -200,6 +200,8 @@ class PretrainConfig(Section):
         keeps_none = self.optimizer == "sgd" and not self.momentum
         if self.optimizer_dtype != "fp32" and (self.optimizer == "adafactor" or keeps_none):
             raise ValueError(f"{self.optimizer} keeps no moments: leave optimizer_dtype out")
+        if self.offload_optimizer and self.device == "cpu":
+            raise ValueError("offload_optimizer frees a GPU's memory, and device is cpu")
         if self.nesterov and not (self.optimizer == "sgd" and self.momentum):
             raise ValueError("nesterov goes with optimizer: sgd and a momentum above 0")
         problems = [*schedule_problems(self), *asynchronous_problems(self)]

@@ -86,8 +86,10 @@ def measure_machine(
     nothing = {"error": f"exit code {child.returncode}"}
     answer: dict[str, Any] = json.loads(lines[-1]) if lines else nothing
     if "error" in answer:
-        kind = UserError if child.returncode == UserError.code else GroundupError
-        raise kind(f"measuring this machine failed: {answer['error']}", fix=answer.get("fix"))
+        where, fix = answer.get("where"), answer.get("fix")
+        if child.returncode == UserError.code:
+            raise UserError(answer["error"], where=where, fix=fix)
+        raise GroundupError(f"measuring this machine failed: {answer['error']}", fix=fix)
     if answer["device"] == "cpu":
         # Training goes on in this process, which holds what the stages before it left behind.
         release_memory()
@@ -341,7 +343,8 @@ def main() -> int:
     try:
         answer = measure(json.load(sys.stdin))
     except GroundupError as error:
-        sys.stdout.write(json.dumps({"error": error.message, "fix": error.fix}) + "\n")
+        said = {"error": error.message, "where": error.where, "fix": error.fix}
+        sys.stdout.write(json.dumps(said) + "\n")
         return error.code
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):

@@ -85,6 +85,8 @@ def parts(
     guard = Guard(guard_config, state.guard, probe_of(state, job, dataset, ranks))
     keep = Retention(settings.keep_last, settings.keep_every, settings.keep_best)
     timer = stopwatch(settings.device)
+    last = changes.settings_after(settings.steps).steps
+    steps_left = min(last, last if job.until is None else job.until) - state.step
     batches = partial(
         prepared,
         dataset=dataset,
@@ -95,7 +97,12 @@ def parts(
     )
     with (
         profiled(
-            folder / "profile", timer, settings.device, wanted=job.profile, works=ranks.is_first
+            folder / "profile",
+            timer,
+            settings.device,
+            wanted=job.profile,
+            works=ranks.is_first,
+            steps_left=steps_left,
         ) as profile,
         stop_requested() as stop,
         closing(Saver(folder / "checkpoints", keep, ranks)) as saver,

@@ -15,11 +15,13 @@ slower, so shares are to be believed rather than milliseconds.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from groundup.train.breakdown import OF_STEPS, Stopwatch
 from groundup.train.costs import RANGE, Cost, costs_of, said
 
 WARMUP_STEPS, STEPS = 3, 3  # the last of the former are taken with the profiler on, and dropped
+MARK = b"USDT:"  # what those lines begin with
 MOST_POINTS = 1000  # of the memory's timeline
 MOST_OPERATORS = 30
 WIDTH, HEIGHT = 900, 240  # of the picture, pixels
@@ -38,7 +41,13 @@ WIDTH, HEIGHT = 900, 240  # of the picture, pixels
 
 @contextmanager
 def profiled(
-    folder: Path, timer: Stopwatch, device: str, *, wanted: bool, works: bool = True
+    folder: Path,
+    timer: Stopwatch,
+    device: str,
+    *,
+    wanted: bool,
+    works: bool = True,
+    steps_left: int | None = None,
 ) -> Iterator[Profile | None]:
     """Gives what the loop tells of each step; `STEPS` of them are profiled once, then no more.
 
@@ -48,7 +57,16 @@ def profiled(
         device: ``cpu`` or ``cuda``.
         wanted: False: nothing is done.
         works: False: another process of the run profiles; the steps are counted only.
+        steps_left: of the run; too few are not begun with.
     """
+    if wanted and steps_left is not None and steps_left < WARMUP_STEPS + STEPS:
+        if works:
+            say(
+                f"profile: {WARMUP_STEPS + STEPS} steps are needed ({WARMUP_STEPS} to warm up), and"
+                f" {steps_left} {'is' if steps_left == 1 else 'are'} left: nothing is profiled; "
+                "give --profile to a longer run"
+            )
+        wanted = False
     if not wanted:
         yield None
         return
@@ -68,6 +86,7 @@ class Profile:
         self.seconds: dict[str, float] = {}
         self.profiler: torch.profiler.profile | None = None
         self._range: AbstractContextManager[Any] | None = None
+        self._quiet = ExitStack()
 
     @property
     def writes_next(self) -> bool:
@@ -87,7 +106,9 @@ class Profile:
                 self._leave_range()
                 self.timer.also = None
                 self.timer.at("profile")
-            self.profiler.step()  # the last one writes
+            with self._quiet:
+                self._quiet.enter_context(without_marks())
+                self.profiler.step()  # the last one writes
             if self.n_steps == WARMUP_STEPS + STEPS:
                 self._end()
 
@@ -111,14 +132,17 @@ class Profile:
             profile_memory=True,
             acc_events=True,
         )
-        self.profiler.start()
+        with without_marks():
+            self.profiler.start()
         self.timer.also = self._at
 
     def _end(self) -> None:
         assert self.profiler is not None
         self._leave_range()
         self.timer.also = None
-        self.profiler.stop()
+        with self._quiet:
+            self._quiet.enter_context(without_marks())
+            self.profiler.stop()
         self.profiler = None
         if self.device == "cuda":
             torch.cuda.memory._record_memory_history(enabled=None)
@@ -135,6 +159,7 @@ class Profile:
             self._range = None
 
     def _write(self, profiler: torch.profiler.profile) -> None:
+        self._quiet.close()  # what follows speaks for itself
         if self.n_steps < WARMUP_STEPS + STEPS:
             return  # the run ended first: these are not whole
         on_gpu = self.device == "cuda"
@@ -158,6 +183,25 @@ class Profile:
         for line in words.splitlines():
             say(line)
         say(f"profile: {self.folder}")
+
+
+@contextmanager
+def without_marks() -> Iterator[None]:
+    """Standard error without the marks that kineto writes there for tools that trace the process.
+
+    No level of its log leaves out them and not its errors. The rest comes when the block is left.
+    """
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            held.seek(0)
+            with contextlib.suppress(OSError):
+                os.write(2, b"".join(line for line in held if not line.startswith(MARK)))
 
 
 def trace_of(profiler: torch.profiler.profile) -> bytes:

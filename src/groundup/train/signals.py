@@ -25,8 +25,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 from groundup.errors import Interrupted, UserError
-from groundup.progress import say
+from groundup.progress import is_first_process, say
 
+LAUNCHED = "GROUNDUP_LAUNCHED"  # set for ranks whose launcher says that it was asked to stop
 GRACE_SECONDS = 25.0  # five less than the usual time between SIGTERM and SIGKILL
 ECHO_SECONDS = 2.0  # a SIGTERM so soon after the first signal is the same request
 LEAVING_SECONDS = 3.0  # from "at once" to the end of a process whose main thread does not come back
@@ -91,8 +92,10 @@ class Request:
         """In the main thread, between two instructions of Python."""
         if self.asked and self.impatient(number):
             raise KeyboardInterrupt
-        if not self.asked:
-            self.asked = True
+        if self.asked:
+            return
+        self.asked = True
+        if is_first_process() and LAUNCHED not in os.environ:  # of many, one says it
             say(
                 f"{signal.Signals(number).name}: saving after this step, within {self.grace:.0f} s "
                 "(again to stop at once)"

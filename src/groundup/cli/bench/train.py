@@ -86,6 +86,12 @@ def train(
             f"--micro-batch {micro_batch} does not divide --batch {batch}",
             fix="give a divisor, or leave it out",
         )
+    if threads and threads > available_cores():
+        raise ConfigError(
+            f"--threads {threads} is more than this process has cores: {available_cores()}",
+            where="--threads",
+            fix=f"give at most {available_cores()}: more would measure how they wait",
+        )
     model = build(
         family, vocab_size=vocab, n_layers=layers, d_model=dim, n_heads=heads, context_length=ctx
     )

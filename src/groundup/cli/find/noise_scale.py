@@ -66,6 +66,7 @@ def _tables(found: Mapping[str, Any]) -> Iterable[Table]:
         ],
     )
     advice = batch_advice(found["batch_size"], found["rows"])
-    yield Table(
-        f"With pretrain.batch_size {found['batch_size']}", ("to a given loss",), [(advice,)]
-    )
+    notes = [(advice,)]
+    if found["checkpoint"] is None:
+        notes.append(("it grows while the loss falls: --checkpoint measures it later in a run",))
+    yield Table(f"With pretrain.batch_size {found['batch_size']}", ("to a given loss",), notes)

@@ -19,12 +19,7 @@ def require_fitting(settings: Settings, axes: Mapping[str, int]) -> None:
             weights that are cut over processes, or rows that do not come out even.
     """
     kind, size = settings.asynchronous["kind"], math.prod(axes.values())
-    if kind == "parameter_server" and size > 1:
-        raise ConfigError(
-            f"the parameter server is one process, and torchrun started {size}",
-            where="pretrain.asynchronous.kind",
-            fix="start it without torchrun; workers join with `groundup worker`",
-        )
+    require_one_server(kind, size)
     if kind != "local_sgd":
         return
     n_replicas = axes["dp_replicate"]
@@ -45,6 +40,21 @@ def require_fitting(settings: Settings, axes: Mapping[str, int]) -> None:
                 where="pretrain.batch_size",
                 fix=f"set it to a multiple of {n_replicas}",
             )
+
+
+def require_one_server(kind: str, size: int) -> None:
+    """Refuse several processes where one of them would be the parameter server.
+
+    Raises:
+        ConfigError: there are.
+    """
+    if kind == "parameter_server" and size > 1:
+        raise ConfigError(
+            f"the parameter server is one process, and this is started as {size}",
+            where="pretrain.asynchronous.kind",
+            fix="start it as one (`groundup pretrain`, or --ranks 1): it starts "
+            "pretrain.asynchronous.workers beside itself, and others join with `groundup worker`",
+        )
 
 
 def require_no_profile(settings: Settings, profile: bool) -> None:

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from groundup.errors import InputError
+from groundup.errors import ConfigError, InputError
+from groundup.train.parallel.layout import (
+    LayoutConfig,
+    layout_of,
+    nearest_of,
+    nearest_size,
+    require_multiple,
+)
 
 PORT = 29400  # torchrun's own default for its rendezvous
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, as Kubernetes asks
@@ -57,6 +64,29 @@ def read_nodes(text: str) -> tuple[int, int]:
             f"{text!r} is no number of nodes", where="--nodes", fix="write it like 4 or 2:4"
         )
     return least, most
+
+
+def require_room(layout: LayoutConfig, job: Job) -> None:
+    """Check that every number of nodes that the job may run on holds the layout.
+
+    Raises:
+        ConfigError: one does not; with the nearest numbers that do.
+    """
+    for n_nodes in range(job.min_nodes, job.max_nodes + 1):
+        size = n_nodes * job.processes
+        try:
+            require_multiple(layout, size)
+            if not layout.planned:
+                layout_of(layout, size)
+        except ConfigError as error:
+            enough = nearest_size(layout, size)
+            on = max(n for n in range(1, min(n_nodes, enough) + 1) if enough % n == 0)
+            raise ConfigError(
+                f"{error.message} ({n_nodes} node{'s'[: n_nodes != 1]} × {job.processes})",
+                where="pretrain.layout, --nodes, --nproc-per-node",
+                fix=f"--nodes {on} --nproc-per-node {enough // on}, or set the layout to "
+                f"{nearest_of(layout, size)}",
+            ) from error
 
 
 def torchrun_arguments(job: Job, worker: Sequence[str], endpoint: str, run_id: str) -> list[str]:

@@ -24,6 +24,7 @@ from groundup.progress import say
 from groundup.train.doctor.exclude import FOLDER, RECORD, excluded, reasons
 from groundup.train.doctor.member import host_name
 from groundup.train.launch.job import Job, torchrun_arguments
+from groundup.train.signals import LAUNCHED
 
 INTERRUPTED, USERS_MISTAKE = 130, 2
 LONGEST_PAUSE_SECONDS = 60.0
@@ -32,15 +33,19 @@ DOCTOR_SECONDS = 600.0  # it ends by itself long before
 RANKS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
-def run_here(job: Job, endpoint: str, run_id: str, pause: Callable[[float], None]) -> int:
+def run_here(
+    job: Job, endpoint: str, run_id: str, pause: Callable[[float], None],
+    require_trainable: Callable[[], None],
+) -> int:  # fmt: skip
     """Bring the job's part on this node to its end; the exit code.
 
     Args:
         endpoint, run_id: torchrun's rendezvous, of several nodes.
         pause: sleeps for so many seconds before a restart.
+        require_trainable: asked once there is a plan, which may say more than the project file.
 
     Raises:
-        UserError: this node is to be left out.
+        UserError: this node is to be left out, or training cannot begin.
         GroundupError: it failed too often without a new checkpoint.
     """
     words = torchrun_arguments(job, job.groundup("pretrain"), endpoint, run_id)
@@ -48,6 +53,7 @@ def run_here(job: Job, endpoint: str, run_id: str, pause: Callable[[float], None
     code = prepare(job)
     if code != 0:
         return code
+    require_trainable()
     command = [sys.executable, "-m", "groundup.train.launch.agent", *words]
     return supervise(command, job, lambda: require_ready(job.folder), pause)
 
@@ -169,6 +175,7 @@ def run_stoppable(command: Sequence[str], job: Job) -> int:
         "OMP_NUM_THREADS": threads,
         **os.environ,
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(job.grace_seconds),
+        LAUNCHED: "1",
     }
     # In a session of its own: Ctrl-C reaches it through us, once.
     child = subprocess.Popen(command, env=environment, start_new_session=True)

@@ -57,14 +57,18 @@ class LayoutConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _word_for_auto(cls, given: Any) -> Any:
+        if isinstance(given, str) and given != "auto":
+            raise ValueError(f"{given!r} is no layout: write auto, or a section such as {{tp: 2}}")
         return {"planned": True} if given == "auto" else given
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.sp and self.tp == 1:
-            raise ValueError("sp divides tokens over the processes of tp, and tp is 1")
+            raise ValueError("sp divides tokens over the processes of tp, and tp is 1: set tp too")
         if self.pp == 1 and self.schedule != "1f1b":
-            raise ValueError(f"schedule {self.schedule} orders the stages of pp, and pp is 1")
+            raise ValueError(
+                f"schedule {self.schedule} orders the stages of pp, and pp is 1: set pp too"
+            )
         if self.vpp > 1 and (self.pp == 1 or self.schedule not in MANY_STAGES):
             raise ValueError(
                 f"vpp {self.vpp} needs pp of 2 or more and schedule {' or '.join(MANY_STAGES)}"
@@ -94,7 +98,7 @@ def layout_of(layout: LayoutConfig, size: int) -> dict[str, int]:
             "dp_replicate": layout.dp_replicate, "pp": layout.pp, "dp_shard": shards,
             "cp": layout.cp, "tp": layout.tp,
         }  # fmt: skip
-    enough = layout.size() or layout.least * max(1, round(size / layout.least))
+    enough = nearest_size(layout, size)
     processes = f"{size} process{'' if size == 1 else 'es'}"
     raise ConfigError(
         f"{_product({axis: getattr(layout, axis) or 1 for axis in AXES})} does not come to "
@@ -103,6 +107,30 @@ def layout_of(layout: LayoutConfig, size: int) -> dict[str, int]:
         fix=f"start {enough} (--ranks {enough}, or torchrun --nproc-per-node), or with {processes} "
         f"set it to {nearest_of(layout, size)}, or to auto",
     )
+
+
+def require_multiple(layout: LayoutConfig, size: int) -> None:
+    """Check that the plan can fill what the layout leaves out, if it is the plan that does.
+
+    Raises:
+        ConfigError: ``size`` is no multiple of the fields that are set.
+    """
+    least = layout.least * (layout.dp_shard or 1)
+    if layout.planned and size % least:
+        raise ConfigError(
+            f"{_product({axis: getattr(layout, axis) or 1 for axis in AXES})} is set, and no "
+            f"layout of {size} process{'' if size == 1 else 'es'} has it",
+            where="pretrain.layout",
+            fix=f"start {nearest_size(layout, size)}, or leave it to the plan: layout: auto",
+        )
+
+
+def nearest_size(layout: LayoutConfig, size: int) -> int:
+    """The number of processes of this layout, or of one with its fields, nearest to ``size``."""
+    least = layout.least * (layout.dp_shard or 1)
+    if layout.dp_shard is not None and not layout.planned:
+        return least
+    return least * max(1, round(size / least))
 
 
 def nearest_of(layout: LayoutConfig, size: int) -> str:

@@ -32,18 +32,23 @@ def require_offload_possible(settings: Settings) -> None:
     if not settings.offload_optimizer:
         return
     if settings.device == "cpu":
-        raise ConfigError(
-            "offload_optimizer frees a GPU's memory, and this training is on a CPU: there is "
-            "nothing to offload",
-            where="pretrain.offload_optimizer",
-            fix="leave it out, or train on a GPU",
-        )
+        raise nothing_to_offload()
     if is_local(settings):
         raise ConfigError(
             "the replicas of local SGD keep whole optimizers, which are not offloaded",
             where="pretrain.offload_optimizer",
             fix="leave it out, or train synchronously",
         )
+
+
+def nothing_to_offload() -> ConfigError:
+    """The error of a CPU that is to offload."""
+    return ConfigError(
+        "offload_optimizer frees a GPU's memory, and this training is on a CPU: there is "
+        "nothing to offload",
+        where="pretrain.offload_optimizer",
+        fix="leave it out, or train on a GPU",
+    )
 
 
 def offload_policy(settings: Settings) -> OffloadPolicy:

@@ -76,10 +76,17 @@ def emit(job: EmitJob) -> Emitted:
     return Emitted(
         files={"ds_config.json": json.dumps(config, indent=2) + "\n"},
         left_out=left_out,
-        command=f"deepspeed --num_gpus {job.n_ranks} TRAIN.py --deepspeed_config ds_config.json",
+        command=f"{started(job)} TRAIN.py --deepspeed_config ds_config.json",
         notes=("weight decay: DeepSpeed decays what the groups of your optimizer say; ours decays "
                "matrices between features only",) if settings.weight_decay else (),
     )  # fmt: skip
+
+
+def started(job: EmitJob) -> str:
+    """DeepSpeed's own launcher; it reaches other nodes by ssh."""
+    if job.n_nodes == 1:
+        return f"deepspeed --num_gpus {job.n_ranks}"
+    return f"deepspeed --hostfile HOSTFILE --num_nodes {job.n_nodes} --num_gpus {job.gpus_per_node}"
 
 
 def optimizer_of(settings: Settings, carried: set[str]) -> dict[str, Any]:

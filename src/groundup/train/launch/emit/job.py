@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from groundup.architecture.config import ModelConfig
 from groundup.errors import ConfigError
 from groundup.train.augment.config import AugmentConfig
 from groundup.train.config import Settings
+from groundup.train.launch.job import PORT
 from groundup.train.parallel.layout import LayoutConfig
 
 NOTHING: tuple[Any, ...] = (None, False, 0, 0.0, "none", (), [], {}, "")  # says: not in use
@@ -39,6 +41,7 @@ class EmitJob:
         name: of the project.
         sizes: processes along each axis: dp_replicate, dp_shard, tp, cp, pp; the product is the
             number of GPUs.
+        gpus_per_node: more GPUs than these are on several nodes.
     """
 
     name: str
@@ -46,6 +49,7 @@ class EmitJob:
     settings: Settings
     layout: LayoutConfig
     sizes: Mapping[str, int]
+    gpus_per_node: int = 8
 
     @property
     def dp(self) -> int:
@@ -56,6 +60,40 @@ class EmitJob:
     def n_ranks(self) -> int:
         """All processes."""
         return self.dp * self.sizes["tp"] * self.sizes["cp"] * self.sizes["pp"]
+
+    @property
+    def n_nodes(self) -> int:
+        """Nodes, all of them full where there are several."""
+        return -(-self.n_ranks // self.gpus_per_node)
+
+    def require_full_nodes(self) -> None:
+        """Check that the processes fill their nodes: one command starts as many on each.
+
+        Raises:
+            ConfigError: they do not; with what does.
+        """
+        n, per_node = self.n_ranks, self.gpus_per_node
+        if n <= per_node or n % per_node == 0:
+            return
+        smaller = max(k for k in range(1, per_node) if n % k == 0)
+        fix = f"--gpus-per-node {smaller}" if smaller > 1 else "name GPUs per node that divide it"
+        least = math.lcm(self.layout.least, per_node)
+        if self.layout.dp_shard is None:
+            fix += f"; or --ranks {least * max(1, round(n / least))}, which fits"
+        raise ConfigError(
+            f"{n} processes do not fill nodes of {per_node} GPUs",
+            where="--gpus-per-node",
+            fix=fix,
+        )
+
+    def torchrun(self) -> str:
+        """How torchrun starts it, on every node."""
+        if self.n_nodes == 1:
+            return f"torchrun --nproc-per-node {self.n_ranks}"
+        return (
+            f"torchrun --nnodes {self.n_nodes} --nproc-per-node {self.gpus_per_node} "
+            f"--rdzv-backend c10d --rdzv-endpoint FIRST_NODE:{PORT}"
+        )
 
     @property
     def micro_batch_size(self) -> int:

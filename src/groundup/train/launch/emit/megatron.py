@@ -81,7 +81,7 @@ def emit(job: EmitJob) -> Emitted:
     return Emitted(
         files={"megatron.args": "\n".join([*head, *lines]) + "\n"},
         left_out=left_out,
-        command=f"torchrun --nproc-per-node {min(job.n_ranks, 8)} pretrain_gpt.py "
+        command=f"{job.torchrun()} pretrain_gpt.py "
         "$(grep -v '^#' megatron.args) --data-path YOUR_DATA",
         notes=("tokens: Megatron reads its own .bin and .idx files",),
     )

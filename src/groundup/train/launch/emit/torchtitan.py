@@ -77,7 +77,7 @@ NO_DECAY = r"norm|bias|tok_embeddings|lm_head"  # what ours does not decay
 FILE = '''\
 """{name} as torchtitan trains it; written by `groundup launch --emit torchtitan`.
 
-    torchrun --nproc-per-node {local} -m torchtitan.train --module {module} --config {function}
+    {torchrun} -m torchtitan.train --module {module} --config {function}
 
 For torchtitan's main branch of November 2026; its release {release} has other modules and fields.
 """
@@ -158,7 +158,7 @@ def emit(job: EmitJob) -> Emitted:
     text = FILE.format(
         name=job.name,
         release=RELEASE,
-        local=min(job.n_ranks, 8),
+        torchrun=job.torchrun(),
         module=module,
         function=name,
         left_out="\n".join(f"#   {one}" for one in left_out),
@@ -186,8 +186,7 @@ def emit(job: EmitJob) -> Emitted:
     return Emitted(
         files={f"{module}.py": text},
         left_out=left_out,
-        command=f"torchrun --nproc-per-node {min(job.n_ranks, 8)} -m torchtitan.train "
-        f"--module {module} --config {name}",
+        command=f"{job.torchrun()} -m torchtitan.train --module {module} --config {name}",
     )
 
 
