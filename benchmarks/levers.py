@@ -34,8 +34,7 @@ from groundup.hardware import processor_name
 from groundup.tables import Table, print_json, print_tables
 from groundup.train import objectives
 from groundup.train.config import PretrainConfig, Settings
-from groundup.train.optimizers import groups
-from groundup.train.prefetch import Prefetch
+from groundup.train.prefetch import Prefetch, Prepared, Wanted
 from groundup.train.throughput import RawTokens, bench_settings, measure_training
 
 Change = Callable[[Settings], Settings]
@@ -55,7 +54,7 @@ def whole_logits(settings: Settings) -> Settings:
     def loss(model: Any, hidden: Any, targets: Any, terms: Any) -> Any:
         return F.cross_entropy(model.logits(hidden).float(), targets, reduction="sum")
 
-    objectives.summed_loss = loss
+    objectives.summed_loss = loss  # type: ignore[assignment]
     return settings
 
 
@@ -76,12 +75,12 @@ def adamw(**how: bool) -> Change:
     """torch's AdamW by another of its implementations."""
 
     def change(settings: Settings) -> Settings:
-        made = groups.torch.optim.AdamW
+        made = torch.optim.AdamW
 
         def other(*given: Any, **named: Any) -> Any:
             return made(*given, **{**named, "fused": False, **how})
 
-        groups.torch.optim.AdamW = other  # type: ignore[misc,assignment]
+        torch.optim.AdamW = other  # type: ignore[misc,assignment]
         return settings
 
     return change
@@ -89,7 +88,11 @@ def adamw(**how: bool) -> Change:
 
 def batches_in_turn(settings: Settings) -> Settings:
     """Every batch is made by the step that learns from it."""
-    Prefetch.get = lambda self, asked, following=None: self._made(asked)  # type: ignore[method-assign]
+
+    def get(self: Prefetch, wanted: Wanted, following: Wanted | None = None) -> Prepared:
+        return self._made(wanted)
+
+    Prefetch.get = get  # type: ignore[method-assign]
     return settings
 
 

@@ -76,6 +76,26 @@ def test_the_steps_are_those_of_adamw_with_clipping(tokens: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "more",
+    [
+        {"recompute": "full", "micro-batch": 2},
+        {"optimizer-dtype": "bf16"},
+        {"optimizer": "muon", "recompute": "selective"},
+        {"dtype": "fp8", "dim": 64},
+    ],
+    ids=str,
+)
+def test_what_saves_memory_trains(
+    more: dict[str, object], tokens: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = arguments(tokens, seconds=1e-3, **more)
+    result = groundup(capsys, "bench", "train", *given)
+    assert result.code == 0, result.err
+    assert "peak memory" in result.out
+    assert 3.5 < json.loads(result.out.splitlines()[-1])["loss"] < 5  # near log(64) = 4.2
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "cannot read this file"),
@@ -105,6 +125,9 @@ def test_files_that_cannot_be_learnt(
         ({"family": "bert"}, "bert is one encoder"),
         ({"vocab": 70_000}, "more than uint16 tokens can name"),
         ({"micro-batch": 3}, "--micro-batch 3 does not divide --batch 4"),
+        ({"compile": "cuda_graphs"}, "CUDA graphs are a GPU's"),
+        ({"compile": "maybe"}, "maybe"),
+        ({"optimizer": "adafactor"}, "adafactor"),
         ({"attention": "flex"}, "attention flex cannot train on a CPU"),
         ({"seconds": 0}, "--seconds"),
         ({"dtype": "fp16"}, "fp16"),

@@ -88,6 +88,17 @@ def test_under_bf16_autocast_it_is_close_to_float32(family):
         assert (grad - exact[name]).norm() < 0.05 * exact[name].norm() + 1e-3 * typical, name
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_under_autocast_the_loss_itself_is_float32(family):
+    model, (inputs, targets) = model_of(family), ragged()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = causal_loss(model, inputs, targets)
+        logits = model(inputs)
+    logits = logits.double().flatten(0, 1)
+    exact = F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORED, reduction="sum")
+    assert found.item() == pytest.approx(exact.item(), rel=1e-5)
+
+
 def test_gradients_add_up_over_two_losses():
     model = model_of("gpt2")  # its head is its embedding
     first = gradients(model, causal_loss(model, *batch(1)))

@@ -138,7 +138,8 @@ def loss_and_gradient(
     if spread:
         gradient -= spread
     gradient *= is_target[:, None]
-    return loss @ is_target, gradient.to(logits.dtype)
+    # No inner product: autocast would make it in bf16.
+    return (loss * is_target).sum(), gradient.to(logits.dtype)
 
 
 def loss_of_logits(logits: Tensor, targets: Tensor, terms: Terms) -> Tensor:

@@ -23,7 +23,7 @@ from groundup.errors import InputError
 from groundup.progress import Progress
 from groundup.tokens.dataset import TokenDataset
 from groundup.track.run import METRICS, Run, read_lines
-from groundup.train.compile import compile_blocks, is_compiled
+from groundup.train.compile import CUDA_GRAPHS, compile_blocks, is_compiled
 from groundup.train.config import PretrainConfig, Settings, settle
 from groundup.train.distributed import ALONE
 from groundup.train.hot_swap import Changes
@@ -31,7 +31,7 @@ from groundup.train.job import Job
 from groundup.train.loop import Training, train
 from groundup.train.parts import Opened, parts
 from groundup.train.precision import best_seconds, choose_arithmetic, choose_attention
-from groundup.train.resources import pick_device, use
+from groundup.train.resources import pick_device, reset_peak_memory, use
 from groundup.train.start import new_state
 from groundup.train.state import RunState
 
@@ -97,7 +97,9 @@ class Measured:
         loss: of the last step, nats per token.
         part_seconds: by the names of `breakdown.PARTS`.
         settings: what was chosen, where it was left open.
-        matmul_flops_per_second: of the model's own largest product, in these settings.
+        matmul_flops_per_second: of the model's own largest product, in these settings (in bf16
+            where they are fp8).
+        peak_memory_bytes: of the process, or allocated on the GPU.
     """
 
     tokens: int
@@ -108,6 +110,7 @@ class Measured:
     part_seconds: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     matmul_flops_per_second: float = math.nan
+    peak_memory_bytes: int = 0
 
 
 def bench_settings(config: PretrainConfig, model: ModelConfig, n_threads: int) -> Settings:
@@ -151,9 +154,10 @@ def measure_training(
         ConfigError: an attention that this device cannot train with.
     """
     rate = matmul_rate(model, settings)
+    reset_peak_memory(settings.device)
     state = new_state(model, settings)
     if is_compiled(settings):
-        compile_blocks(state.model)
+        compile_blocks(state.model, cuda_graphs=settings.compile == CUDA_GRAPHS)
     with tempfile.TemporaryDirectory() as name:
         run = Run(Path(name), {"stage": "bench"})
         activation = model.feed_forward.activation
@@ -174,6 +178,7 @@ def measure_training(
     return replace(
         clock.measured,
         loss=last["loss"],
+        peak_memory_bytes=state.peak_memory_bytes,
         settings=settings.to_dict(),
         matmul_flops_per_second=rate,
     )
@@ -182,7 +187,7 @@ def measure_training(
 def matmul_rate(model: ModelConfig, settings: Settings) -> float:
     """FLOP/s of one micro-batch through the first matrix of the feed-forward network."""
     rows, width = settings.micro_batch_size * settings.context_length, model.feed_forward.d_ff
-    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    dtype = torch.float32 if settings.precision == "fp32" else torch.bfloat16
     tokens = torch.randn(rows, model.d_model).to(settings.device, dtype)
     weight = torch.randn(width, model.d_model).to(settings.device, dtype)
     seconds = best_seconds(lambda: tokens @ weight.T, settings.device)

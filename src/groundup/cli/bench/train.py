@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from groundup.train.throughput import Measured
 
 SIZE = click.IntRange(1)
+COMPILE = {"false": False, "true": True}
 
 
 @click.command()
@@ -30,13 +31,25 @@ SIZE = click.IntRange(1)
 @click.option("--vocab", type=SIZE, required=True, help="Token ids.")
 @click.option("--batch", type=SIZE, required=True, help="Rows a step.")
 @click.option("--micro-batch", type=SIZE, help="Rows at a time (default: all).")
-@click.option("--dtype", type=click.Choice(["bf16", "fp32"]), default="fp32", help="(fp32)")
+@click.option("--dtype", type=click.Choice(["fp8", "bf16", "fp32"]), default="fp32", help="(fp32)")
 @click.option("--optimizer", type=click.Choice(["adamw", "muon"]), default="adamw", help="(adamw)")
+@click.option(
+    "--optimizer-dtype", type=click.Choice(["bf16", "fp32"]), default="fp32",
+    help="Of AdamW's moments (fp32).",
+)  # fmt: skip
+@click.option(
+    "--recompute", type=click.Choice(["none", "selective", "full"]), default="none",
+    help="Activations again in the backward pass (none).",
+)  # fmt: skip
 @click.option(
     "--attention", type=click.Choice(["auto", "bmm", "sdpa", "flex", "varlen"]), default="auto",
     help="Implementation (auto: the faster).",
 )  # fmt: skip
-@click.option("--compile", "compiled", is_flag=True, help="Compile the blocks with torch.compile.")
+@click.option(
+    "--compile", "compiled", type=click.Choice(["false", "true", "cuda_graphs"]),
+    is_flag=False, flag_value="true", default="false",
+    help="The blocks through torch.compile; cuda_graphs: replayed as CUDA graphs.",
+)  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="(auto)")
 @click.option("--threads", type=SIZE, help="CPU threads (default: one per core).")
 @click.option(
@@ -58,8 +71,10 @@ def train(
     micro_batch: int | None,
     dtype: str,
     optimizer: str,
+    optimizer_dtype: str,
+    recompute: str,
     attention: str,
-    compiled: bool,
+    compiled: str,
     device: str,
     threads: int | None,
     seconds: float,
@@ -108,7 +123,8 @@ def train(
 
     config = PretrainConfig.model_validate(
         {"batch_size": batch, "micro_batch_size": micro_batch, "precision": dtype,
-         "optimizer": optimizer, "attention": attention, "compile": compiled, "device": device}
+         "optimizer": optimizer, "optimizer_dtype": optimizer_dtype, "recompute": recompute,
+         "attention": attention, "compile": COMPILE.get(compiled, compiled), "device": device}
     )  # fmt: skip
     try:
         read = RawTokens(Path(tokens), vocab, ctx)
@@ -133,7 +149,7 @@ def _tables(model: ModelConfig, found: Measured) -> Iterable[Table]:
     from groundup.architecture.counts import parameters, training_flops_per_token
     from groundup.tables import Table
     from groundup.train.breakdown import PARTS
-    from groundup.units import format_count, format_flops
+    from groundup.units import format_bytes, format_count, format_flops
 
     chosen: Any = found.settings
     rate = found.tokens / found.seconds
@@ -151,6 +167,7 @@ def _tables(model: ModelConfig, found: Measured) -> Iterable[Table]:
             ("attention", chosen["attention"]),
             ("products in float32", chosen["float32_matmul_precision"]),
             ("threads", str(chosen["n_threads"])),
+            ("peak memory", format_bytes(found.peak_memory_bytes)),
             ("steps", str(found.steps)),
         ],
     )
