@@ -1,4 +1,4 @@
-"""The ways to train that `benchmarks.recipe` compares: fast, nanoGPT, and fast with parts changed."""
+"""What `benchmarks.recipe` compares: fast, nanoGPT, and fast with one part changed."""
 
 from __future__ import annotations
 
