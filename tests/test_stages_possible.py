@@ -58,6 +58,8 @@ IMPOSSIBLE = [
      "the parameter server is one process", "groundup worker"),
     (("pretrain.asynchronous.kind=local_sgd", "pretrain.layout.tp=2"), 2,
      "a replica of local_sgd is one process", "dp_replicate to 2"),
+    (("pretrain.compile=cuda_graphs", "pretrain.device=auto"), 2,
+     "FSDP puts them together elsewhere", "one process"),
     # What the plan is to choose suits the layout; what the file has must still fit it.
     ((*OPEN, "pretrain.layout.cp=4"), 4, "rows of 100 tokens", "is 96"),
 ]  # fmt: skip

@@ -13,7 +13,6 @@ search.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,10 +28,11 @@ from groundup.plan.layout_words import describe
 from groundup.plan.local.machine import Machine, read_machine
 from groundup.plan.memory import USABLE, device_memory
 from groundup.plan.parallelism import Layout, Recompute
-from groundup.plan.states import kept_by
 from groundup.progress import say
+from groundup.stages_ranks import optimizer_of
 from groundup.train.config import Settings
 from groundup.train.parallel.layout import MANY_STAGES, LayoutConfig, layout_of
+from groundup.train.processes import told_number
 from groundup.units import format_count
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def with_settings(run: RunToTrain, changed: Mapping[str, Any]) -> RunToTrain:
 
 def processes() -> tuple[int, int]:
     """How many processes the run has, and how many of them are on this machine."""
-    n_ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    return n_ranks, int(os.environ.get("LOCAL_WORLD_SIZE", n_ranks))
+    n_ranks = told_number("WORLD_SIZE", 1)
+    return n_ranks, told_number("LOCAL_WORLD_SIZE", n_ranks)
 
 
 def decide(
@@ -297,11 +297,6 @@ def sizes_of(batch_size: int, share: int, given: int | None) -> Iterator[int]:
         return
     yield batch_size  # the whole share at once
     yield from (n for n in range(share - 1, 0, -1) if batch_size % n == 0)
-
-
-def optimizer_of(settings: Settings) -> str:
-    """As the plan's memory knows it."""
-    return kept_by(settings.optimizer, settings.momentum, settings.optimizer_dtype)
 
 
 def first_possible(

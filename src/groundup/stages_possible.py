@@ -22,6 +22,7 @@ from groundup.stages_found import has_findings
 from groundup.stages_named import pretrain_section
 from groundup.stages_plan import job_of
 from groundup.train.asynchronous.layout import require_fitting, require_one_server
+from groundup.train.compile import CUDA_GRAPHS, require_graphs_possible
 from groundup.train.config import Settings, unsettled
 from groundup.train.parallel.layout import layout_of, require_multiple
 
@@ -51,6 +52,8 @@ def require_possible_run(
     if layout.planned:
         return
     axes = layout_of(layout, n_ranks)
+    on_gpu = replace(settings_so_far(project, section), device="cuda")  # a CPU: see below
+    require_graphs_possible(on_gpu, n_ranks)
     if n_ranks == 1:
         return
 
@@ -108,22 +111,30 @@ def require_possible_here(project: Project, n_ranks: int) -> None:
         from groundup.train.asynchronous.listener import bound
 
         bound(section.asynchronous.host, section.asynchronous.port).close()
-    require_gpu_to_relieve(section)
+    require_gpu(section)
 
 
-def require_gpu_to_relieve(section: PretrainConfig) -> None:
-    """Refuse ``offload_optimizer`` where ``device: auto`` finds no GPU.
+def require_gpu(section: PretrainConfig) -> None:
+    """Refuse what is for a GPU alone where ``device: auto`` finds none.
 
     Raises:
         ConfigError: there is none.
     """
-    if not section.offload_optimizer or section.device != "auto":
+    wants_graphs = section.compile == CUDA_GRAPHS
+    if section.device != "auto" or not (section.offload_optimizer or wants_graphs):
         return
     from groundup.train.parallel.offload import nothing_to_offload
     from groundup.train.resources import pick_device
 
-    if pick_device("auto") == "cpu":
+    if pick_device("auto") != "cpu":
+        return
+    if section.offload_optimizer:
         raise nothing_to_offload()
+    raise ConfigError(
+        "compile: cuda_graphs is for a GPU, and there is none here",
+        where="pretrain.compile",
+        fix="set it to false",
+    )
 
 
 def many_threads(section: PretrainConfig) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from groundup.architecture.config import ModelConfig
 from groundup.plan.local.ranks import Division, predicted_of
 from groundup.plan.parallelism import Layout, Recompute
-from groundup.stages_layout import optimizer_of
+from groundup.plan.states import kept_by
 from groundup.train.config import Settings
 from groundup.train.parallel.layout import AXES, LayoutConfig, layout_of
 
@@ -61,3 +61,8 @@ def division_of(settings: Settings, n_ranks: int) -> Division:
         n_micro_batches=-(-rows // size),
         keeps_all=layout.schedule == "gpipe",
     )  # fmt: skip
+
+
+def optimizer_of(settings: Settings) -> str:
+    """As the plan's memory knows it."""
+    return kept_by(settings.optimizer, settings.momentum, settings.optimizer_dtype)

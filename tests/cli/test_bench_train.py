@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +78,37 @@ def test_the_steps_are_those_of_adamw_with_clipping(tokens: Path) -> None:
     assert found.loss == pytest.approx(loss.item(), abs=1e-5)
 
 
+def test_a_signal_ends_it_at_once(tokens: Path) -> None:
+    given = [str(part) for part in arguments(tokens, seconds=600)]
+    begun = subprocess.Popen(
+        [sys.executable, "-m", "groundup", "bench", "train", *given],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert begun.stderr is not None
+    first = begun.stderr.readline()  # the first line of progress comes while it trains
+    begun.send_signal(signal.SIGINT)
+    out, err = begun.communicate(timeout=120)
+    assert first.startswith("bench train:")
+    assert (begun.returncode, out) == (130, "")
+    assert "saving" not in err  # there is nothing to save
+    assert err.splitlines()[-1] == "interrupted"
+
+
+def test_errors_are_in_the_words_of_the_command(
+    tokens: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = groundup(capsys, "bench", "train", *arguments(tokens, heads=3))
+    assert "where: --heads" in result.err
+    assert "model." not in result.err
+
+
+def test_a_guard_that_would_go_back_only_warns(tokens: Path) -> None:
+    model = build("gpt2", vocab_size=64, n_layers=1, d_model=32, n_heads=2, context_length=16)
+    settings = bench_settings(PretrainConfig(batch_size=4), model, 1)
+    assert PretrainConfig().guard.policy == "rewind"
+    assert settings.guard["policy"] == "warn"
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -125,11 +159,13 @@ def test_files_that_cannot_be_learnt(
         ({"family": "bert"}, "bert is one encoder"),
         ({"vocab": 70_000}, "more than uint16 tokens can name"),
         ({"micro-batch": 3}, "--micro-batch 3 does not divide --batch 4"),
-        ({"compile": "cuda_graphs"}, "CUDA graphs are a GPU's"),
+        ({"compile": "cuda_graphs"}, "cuda_graphs is for a GPU, and device is cpu"),
         ({"compile": "maybe"}, "maybe"),
         ({"optimizer": "adafactor"}, "adafactor"),
         ({"attention": "flex"}, "attention flex cannot train on a CPU"),
         ({"seconds": 0}, "--seconds"),
+        ({"seconds": "nan"}, "--seconds nan has no end"),
+        ({"threads": 4096}, "--threads"),
         ({"dtype": "fp16"}, "fp16"),
     ],
 )

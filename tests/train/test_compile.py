@@ -125,11 +125,11 @@ def test_cuda_graphs_are_refused_where_they_cannot_be(changed, ranks, said):
     with pytest.raises(ConfigError, match=said) as caught:
         new_state(MODEL, settings, ranks)
     assert caught.value.where == "pretrain.compile"
-    require_graphs_possible(replace(settings, compile=True), ranks)
+    require_graphs_possible(replace(settings, compile=True), ranks.size)
 
 
 def test_cuda_graphs_are_for_one_gpu_and_for_synchronous_training():
-    require_graphs_possible(replace(SETTINGS, compile="cuda_graphs", device="cuda"), Ranks())
+    require_graphs_possible(replace(SETTINGS, compile="cuda_graphs", device="cuda"), 1)
     assert is_compiled(replace(SETTINGS, compile="cuda_graphs"))
     assert PretrainConfig.model_validate({"compile": "cuda_graphs"}).compile == "cuda_graphs"
     with pytest.raises(ValueError, match="compile does not go with"):

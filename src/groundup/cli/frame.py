@@ -187,7 +187,8 @@ def _let_the_first_speak() -> None:
     Who is not the first waits for that, and is heard only where the mistake is its own.
     """
     if os.environ.get("LOCAL_RANK", "0") != "0":
-        time.sleep(FIRST_SPEAKS_SECONDS)
+        with contextlib.suppress(KeyboardInterrupt):  # then it speaks at once
+            time.sleep(FIRST_SPEAKS_SECONDS)
 
 
 def _reader_has_left() -> bool:

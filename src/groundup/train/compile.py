@@ -29,7 +29,6 @@ from torch import nn
 
 from groundup.errors import ConfigError
 from groundup.train.config import Settings
-from groundup.train.distributed import Ranks
 
 CUDA_GRAPHS = "cuda_graphs"
 
@@ -41,7 +40,13 @@ def is_compiled(settings: Settings) -> bool:
     return bool(settings.compile)
 
 
-def require_graphs_possible(settings: Settings, ranks: Ranks) -> None:
+def compile_as_set(model: nn.Module, settings: Settings) -> None:
+    """`compile_blocks`, if and as ``settings`` ask for it."""
+    if is_compiled(settings):
+        compile_blocks(model, cuda_graphs=settings.compile == CUDA_GRAPHS)
+
+
+def require_graphs_possible(settings: Settings, n_ranks: int) -> None:
     """Check that CUDA graphs, where they are asked for, can be recorded.
 
     Graphs know weights by their address, and cannot wait for other processes or memories.
@@ -53,7 +58,7 @@ def require_graphs_possible(settings: Settings, ranks: Ranks) -> None:
         return
     if settings.device != "cuda":
         why, fix = "CUDA graphs are a GPU's, and this training is on a CPU", "set it to false"
-    elif ranks.size > 1:
+    elif n_ranks > 1:
         why = "CUDA graphs hold weights by their address, and FSDP puts them together elsewhere"
         fix = "set it to true, or train in one process"
     elif settings.offload_optimizer:

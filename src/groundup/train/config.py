@@ -202,6 +202,8 @@ class PretrainConfig(Section):
             raise ValueError(f"{self.optimizer} keeps no moments: leave optimizer_dtype out")
         if self.offload_optimizer and self.device == "cpu":
             raise ValueError("offload_optimizer frees a GPU's memory, and device is cpu")
+        if self.compile == "cuda_graphs" and self.device == "cpu":
+            raise ValueError("compile: cuda_graphs is for a GPU, and device is cpu")
         if self.nesterov and not (self.optimizer == "sgd" and self.momentum):
             raise ValueError("nesterov goes with optimizer: sgd and a momentum above 0")
         problems = [*schedule_problems(self), *asynchronous_problems(self)]

@@ -28,6 +28,7 @@ from groundup.train.batch import Batch
 from groundup.train.config import Settings
 from groundup.train.noise.config import ObjectiveConfig
 from groundup.train.parallel.layout import AXES, Axis, LayoutConfig, layout_of
+from groundup.train.processes import told_number
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import ProcessGroup, Store
@@ -119,7 +120,7 @@ def place() -> Place:
     """Where the process stands by its environment; alone where torchrun did not start it.
 
     Raises:
-        ConfigError: an environment with only some of torchrun's variables.
+        ConfigError: an environment with only some of torchrun's variables, or with no numbers.
     """
     told = [name for name in ("RANK", "WORLD_SIZE") if name in os.environ]
     if not told:
@@ -131,10 +132,8 @@ def place() -> Place:
             f"the environment has {' and '.join(told)} but not {' and '.join(missing)}",
             fix="start several processes by torchrun; for one alone unset these variables",
         )
-    rank, local_rank, size = (
-        int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")
-    )
-    return Place(rank, local_rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+    rank, local_rank, size = (told_number(name) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
+    return Place(rank, local_rank, size, told_number("LOCAL_WORLD_SIZE", size))
 
 
 def join(settings: Settings) -> Ranks:

@@ -45,7 +45,6 @@ from groundup.train.prefetch import Prefetch, prepared
 from groundup.train.profile import profiled
 from groundup.train.recovery import Recovery
 from groundup.train.retention import Retention
-from groundup.train.signals import stop_requested
 from groundup.train.state import RunState
 from groundup.train.step import gradients
 from groundup.train.watchdog import watched
@@ -71,6 +70,7 @@ def parts(
     state: RunState,
     opened: Opened,
     shown: Progress,
+    stop: Callable[[], bool],
 ) -> Iterator[Training]:
     """What the loop works with, open while the block runs."""
     run, changes, ranks = opened.run, opened.changes, opened.ranks
@@ -104,7 +104,6 @@ def parts(
             works=ranks.is_first,
             steps_left=steps_left,
         ) as profile,
-        stop_requested() as stop,
         closing(Saver(folder / "checkpoints", keep, ranks)) as saver,
         closing(Prefetch(batches, settings.device)) as prefetch,
         closing(alert_of(guard_config) if ranks.is_first else Alert([])) as alert,

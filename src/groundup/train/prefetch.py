@@ -125,7 +125,7 @@ class Prefetch:
         return batch
 
     def close(self) -> None:
-        """Wait for the thread, and let go of what it made."""
+        """Wait for the thread, not for ever; what it made is let go of."""
         self._wait(CLOSING_SECONDS)
         self._guess = self._prepared = None
 

@@ -21,7 +21,7 @@ from groundup.train.asynchronous.serve import serve
 from groundup.train.average import averaged
 from groundup.train.changes import Change, record
 from groundup.train.checkpoint import load_checkpoint
-from groundup.train.compile import CUDA_GRAPHS, compile_blocks, eagerly, is_compiled
+from groundup.train.compile import compile_as_set, eagerly
 from groundup.train.config import Settings
 from groundup.train.distributed import ALONE, Ranks, barrier, largest
 from groundup.train.fingerprint import Comparison, accept, compare, fingerprint_of
@@ -35,6 +35,7 @@ from groundup.train.precision import autocast
 from groundup.train.ramps import samples_before
 from groundup.train.recovery import chosen
 from groundup.train.resources import SMALLER, is_out_of_memory, pick_device, reset_peak_memory, use
+from groundup.train.signals import stop_requested
 from groundup.train.start import new_state
 from groundup.train.state import RunState
 
@@ -66,8 +67,7 @@ def train_whole(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks) -> 
     state = new_state(config, settings, ranks)
     if settings.precision == "fp8" and ranks.is_first and (said := left_out(state.model)):
         say(said)
-    if is_compiled(settings):
-        compile_blocks(state.model, cuda_graphs=settings.compile == CUDA_GRAPHS)
+    compile_as_set(state.model, settings)
     fingerprint = fingerprint_of(job.key, dataset, settings, ranks)
     changes = Changes(
         settings,
@@ -82,7 +82,8 @@ def train_whole(folder: Path, dataset: TokenDataset, job: Job, ranks: Ranks) -> 
     try:
         with (
             bar(state, changes.settings_after(settings.steps)) as shown,
-            parts(folder, dataset, job, state, opened, shown) as training,
+            stop_requested() as stop,
+            parts(folder, dataset, job, state, opened, shown, stop) as training,
         ):
             if settings.asynchronous["kind"] == "parameter_server":
                 serve(state, training, fingerprint, job.worker_command)

@@ -1,4 +1,4 @@
-"""What the kernel says about a process of this machine (`/proc/<pid>/stat`, proc(5))."""
+"""What the kernel says about a process of this machine (proc(5)), and its environment to it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import socket
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from groundup.errors import InputError
 
 STOPPED = "Tt"  # by a signal, or by a debugger
 ENDED = "ZXx"
@@ -71,3 +73,19 @@ def signal_name(wait_status: int) -> str | None:
         return signal.Signals(os.WTERMSIG(wait_status)).name
     except ValueError:  # a real-time signal
         return f"signal {os.WTERMSIG(wait_status)}"
+
+
+def told_number(name: str, default: int | None = None) -> int:
+    """A whole number that the environment tells this process, torchrun's for example.
+
+    Raises:
+        InputError: it is none, or is not there and has no ``default``.
+    """
+    text = os.environ.get(name, "" if default is None else str(default))
+    if not text.isdecimal():
+        raise InputError(
+            f"{name} is {text!r}, which is no number",
+            where="environment",
+            fix="start several processes by torchrun; for one alone unset WORLD_SIZE",
+        )
+    return int(text)

@@ -19,6 +19,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -33,7 +34,8 @@ from groundup.train.breakdown import OF_STEPS, Stopwatch
 from groundup.train.costs import RANGE, Cost, costs_of, said
 
 WARMUP_STEPS, STEPS = 3, 3  # the last of the former are taken with the profiler on, and dropped
-MARK = b"USDT:"  # what those lines begin with
+# Kineto's marks, and torch's wonder at memory that was taken before the profiler began.
+MARK = re.compile(rb"USDT:|\[W.*Memory block of unknown size")
 MOST_POINTS = 1000  # of the memory's timeline
 MOST_OPERATORS = 30
 WIDTH, HEIGHT = 900, 240  # of the picture, pixels
@@ -201,7 +203,7 @@ def without_marks() -> Iterator[None]:
             os.close(terminal)
             held.seek(0)
             with contextlib.suppress(OSError):
-                os.write(2, b"".join(line for line in held if not line.startswith(MARK)))
+                os.write(2, b"".join(line for line in held if not MARK.match(line)))
 
 
 def trace_of(profiler: torch.profiler.profile) -> bytes:

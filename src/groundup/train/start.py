@@ -44,7 +44,7 @@ def new_state(config: ModelConfig, settings: Settings, ranks: Ranks = ALONE) -> 
             fix="leave it at auto",
         )
     require_offload_possible(settings)
-    require_graphs_possible(settings, ranks)
+    require_graphs_possible(settings, ranks.size)
     if settings.precision == "fp8":
         require_fp8(settings.device)
     seed_everything(settings.seed)

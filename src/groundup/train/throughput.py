@@ -23,7 +23,7 @@ from groundup.errors import InputError
 from groundup.progress import Progress
 from groundup.tokens.dataset import TokenDataset
 from groundup.track.run import METRICS, Run, read_lines
-from groundup.train.compile import CUDA_GRAPHS, compile_blocks, is_compiled
+from groundup.train.compile import compile_as_set
 from groundup.train.config import PretrainConfig, Settings, settle
 from groundup.train.distributed import ALONE
 from groundup.train.hot_swap import Changes
@@ -36,7 +36,7 @@ from groundup.train.start import new_state
 from groundup.train.state import RunState
 
 WARMUP_STEPS = 2
-ENDLESS = 10**6  # steps: the schedule stays at its peak while we measure
+ENDLESS = 10**12  # steps: the schedule stays at its peak while we measure
 READ_AT_ONCE = 2**24  # tokens
 
 
@@ -97,8 +97,8 @@ class Measured:
         loss: of the last step, nats per token.
         part_seconds: by the names of `breakdown.PARTS`.
         settings: what was chosen, where it was left open.
-        matmul_flops_per_second: of the model's own largest product, in these settings (in bf16
-            where they are fp8).
+        matmul_flops_per_second: of a product as in the feed-forward network, in these settings
+            (in bf16 where they are fp8).
         peak_memory_bytes: of the process, or allocated on the GPU.
     """
 
@@ -111,6 +111,12 @@ class Measured:
     settings: Mapping[str, Any] = field(default_factory=dict)
     matmul_flops_per_second: float = math.nan
     peak_memory_bytes: int = 0
+
+    @property
+    def clock_seconds(self) -> float:
+        """By the clock that the rate of products was measured with: one thread's is its own."""
+        alone = self.settings["n_threads"] == 1 and self.settings["device"] == "cpu"
+        return self.cpu_seconds if alone else self.seconds
 
 
 def bench_settings(config: PretrainConfig, model: ModelConfig, n_threads: int) -> Settings:
@@ -142,6 +148,9 @@ def bench_settings(config: PretrainConfig, model: ModelConfig, n_threads: int) -
         "n_threads": n_threads,
         **dict.fromkeys(("steps", "evaluate_every", "checkpoint_every", "sample_every"), ENDLESS),
     }
+    # An alarm is said; there is no checkpoint to go back to.
+    watched = config.guard.model_copy(update={"policy": "warn"})
+    config = config.model_copy(update={"guard": watched})
     return settle(config, choice, context_length=model.context_length, seed=0)
 
 
@@ -156,8 +165,7 @@ def measure_training(
     rate = matmul_rate(model, settings)
     reset_peak_memory(settings.device)
     state = new_state(model, settings)
-    if is_compiled(settings):
-        compile_blocks(state.model, cuda_graphs=settings.compile == CUDA_GRAPHS)
+    compile_as_set(state.model, settings)
     with tempfile.TemporaryDirectory() as name:
         run = Run(Path(name), {"stage": "bench"})
         activation = model.feed_forward.activation
@@ -167,8 +175,9 @@ def measure_training(
         shown = Progress("bench train", None, "tokens")
         with (
             closing(run),
+            # A signal ends it at once: there is nothing to save.
             parts(
-                run.folder, tokens, job_of(model, settings, rate), state, opened, shown
+                run.folder, tokens, job_of(model, settings, rate), state, opened, shown, bool
             ) as training,
         ):
             clock = Clock(state, training, seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from groundup.architecture.config import ModelConfig
+    from groundup.errors import UserError
     from groundup.tables import Table
     from groundup.train.throughput import Measured
 
 SIZE = click.IntRange(1)
 COMPILE = {"false": False, "true": True}
+# What the model and the trainer call what is given here.
+OPTIONS = {
+    "model.n_heads": "--heads", "model.n_layers": "--layers", "model.d_model": "--dim",
+    "model.context_length": "--ctx", "model.family": "--family",
+    "pretrain.attention": "--attention", "pretrain.compile": "--compile",
+    "pretrain.device": "--device", "pretrain.precision": "--dtype",
+}  # fmt: skip
 
 
 @click.command()
@@ -88,18 +97,25 @@ def train(
     token. With --json it is the only one.
     """
     from groundup.architecture.families import build
-    from groundup.errors import BudgetError, ConfigError
+    from groundup.errors import BudgetError, ConfigError, UserError
     from groundup.hardware import available_cores
     from groundup.tables import print_tables
 
     if vocab > 2**16:
         raise ConfigError(
-            f"--vocab {vocab} is more than uint16 tokens can name", fix=f"give at most {2**16}"
+            f"--vocab {vocab} is more than uint16 tokens can name",
+            where="--vocab",
+            fix=f"give at most {2**16}",
         )
     if micro_batch and batch % micro_batch:
         raise ConfigError(
             f"--micro-batch {micro_batch} does not divide --batch {batch}",
+            where="--micro-batch",
             fix="give a divisor, or leave it out",
+        )
+    if not math.isfinite(seconds):
+        raise ConfigError(
+            f"--seconds {seconds} has no end", where="--seconds", fix="give a number, such as 10"
         )
     if threads and threads > available_cores():
         raise ConfigError(
@@ -107,33 +123,44 @@ def train(
             where="--threads",
             fix=f"give at most {available_cores()}: more would measure how they wait",
         )
-    model = build(
-        family, vocab_size=vocab, n_layers=layers, d_model=dim, n_heads=heads, context_length=ctx
-    )
-    if model.stack != "decoder":
-        raise ConfigError(
-            f"{family} is one {model.stack}: this measures models that predict the next token",
-            where="--family",
-            fix="name a decoder, for example gpt2 or llama",
-        )
+    from pydantic import ValidationError
 
-    from groundup.train.config import PretrainConfig
-    from groundup.train.resources import SMALLER, is_out_of_memory
-    from groundup.train.throughput import RawTokens, bench_settings, measure_training
-
-    config = PretrainConfig.model_validate(
-        {"batch_size": batch, "micro_batch_size": micro_batch, "precision": dtype,
-         "optimizer": optimizer, "optimizer_dtype": optimizer_dtype, "recompute": recompute,
-         "attention": attention, "compile": COMPILE.get(compiled, compiled), "device": device}
-    )  # fmt: skip
     try:
+        model = build(
+            family, vocab_size=vocab, n_layers=layers, d_model=dim, n_heads=heads,
+            context_length=ctx,
+        )  # fmt: skip
+        if model.stack != "decoder":
+            raise ConfigError(
+                f"{family} is one {model.stack}: this measures models that predict the next token",
+                where="--family",
+                fix="name a decoder, for example gpt2 or llama",
+            )
+
+        from groundup.train.config import PretrainConfig
+        from groundup.train.resources import is_out_of_memory
+        from groundup.train.throughput import RawTokens, bench_settings, measure_training
+
+        config = PretrainConfig.model_validate(
+            {"batch_size": batch, "micro_batch_size": micro_batch, "precision": dtype,
+             "optimizer": optimizer, "optimizer_dtype": optimizer_dtype, "recompute": recompute,
+             "attention": attention, "compile": COMPILE.get(compiled, compiled), "device": device}
+        )  # fmt: skip
         read = RawTokens(Path(tokens), vocab, ctx)
         settings = bench_settings(config, model, threads or available_cores())
         found = measure_training(read, model, settings, seconds)
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(said, fix="change one of these options") from error
+    except UserError as error:
+        raise _of_options(error) from error
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise BudgetError("the memory did not suffice for a training step", fix=SMALLER) from error
+        raise BudgetError(
+            "the memory did not suffice for a training step",
+            fix="give a smaller --micro-batch or --ctx",
+        ) from error
     if not as_json:
         print_tables(_tables(model, found))
     told = {
@@ -145,6 +172,17 @@ def train(
     click.echo(json.dumps(told))
 
 
+def _of_options(error: UserError) -> UserError:
+    """The same error, in the words of this command instead of a project file's."""
+
+    def said(text: str | None) -> str | None:
+        for key, option in OPTIONS.items():
+            text = text and text.replace(key, option)
+        return text
+
+    return type(error)(error.message, where=said(error.where), fix=said(error.fix))
+
+
 def _tables(model: ModelConfig, found: Measured) -> Iterable[Table]:
     from groundup.architecture.counts import parameters, training_flops_per_token
     from groundup.tables import Table
@@ -153,7 +191,9 @@ def _tables(model: ModelConfig, found: Measured) -> Iterable[Table]:
 
     chosen: Any = found.settings
     rate = found.tokens / found.seconds
-    flops = rate * training_flops_per_token(model, model.context_length, causal=True)
+    per_token = training_flops_per_token(model, model.context_length, causal=True)
+    flops = rate * per_token
+    share = found.tokens * per_token / found.clock_seconds / found.matmul_flops_per_second
     size = format_count(parameters(model).total)
     yield Table(
         f"{size} parameters, {chosen['precision']}, {chosen['optimizer']}, {chosen['device']}",
@@ -163,7 +203,7 @@ def _tables(model: ModelConfig, found: Measured) -> Iterable[Table]:
             ("tokens per CPU-second", f"{found.tokens / found.cpu_seconds:,.0f}"),
             ("seconds per step", f"{found.seconds / found.steps:.3f}"),
             ("arithmetic", f"{format_flops(flops)}/s, attention counted as causal"),
-            ("share of its largest product's rate", f"{flops / found.matmul_flops_per_second:.0%}"),
+            ("share of the matrix rate", f"{share:.0%} of a feed-forward product's"),
             ("attention", chosen["attention"]),
             ("products in float32", chosen["float32_matmul_precision"]),
             ("threads", str(chosen["n_threads"])),

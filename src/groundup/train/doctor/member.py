@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass
 
 from groundup.errors import InputError
+from groundup.train.processes import told_number
 
 HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")  # RFC 1123, and Slurm's underscores
 
@@ -38,10 +39,10 @@ def member() -> Member:
     Raises:
         InputError: one of them is missing or no number.
     """
-    size = _number("WORLD_SIZE", 1)
+    size = told_number("WORLD_SIZE", 1)
     if size == 1:
         return Member(0, 1, host_name(0))
-    rank, port = _number("RANK"), _number("MASTER_PORT")
+    rank, port = told_number("RANK"), told_number("MASTER_PORT")
     if not 0 <= rank < size:
         raise InputError(f"RANK is {rank}, but WORLD_SIZE is {size}", fix="start it by torchrun")
     agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
@@ -63,14 +64,3 @@ def host_name(rank: int) -> str:
             f"{name!r} is no host name", where="GROUNDUP_HOST", fix="letters, digits, ``._-``"
         )
     return name
-
-
-def _number(name: str, default: int | None = None) -> int:
-    text = os.environ.get(name, "" if default is None else str(default))
-    if not text.isdecimal():
-        raise InputError(
-            f"{name} is {text!r}, which is no number",
-            where="environment",
-            fix="start it by torchrun, or unset WORLD_SIZE for this node alone",
-        )
-    return int(text)
