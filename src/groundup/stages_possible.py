@@ -22,8 +22,7 @@ from groundup.stages_found import has_findings
 from groundup.stages_named import pretrain_section
 from groundup.stages_plan import job_of
 from groundup.train.asynchronous.layout import require_fitting, require_one_server
-from groundup.train.compile import CUDA_GRAPHS, require_graphs_possible
-from groundup.train.config import Settings, unsettled
+from groundup.train.config import CUDA_GRAPHS, Settings, unsettled
 from groundup.train.parallel.layout import layout_of, require_multiple
 
 if TYPE_CHECKING:
@@ -52,8 +51,11 @@ def require_possible_run(
     if layout.planned:
         return
     axes = layout_of(layout, n_ranks)
-    on_gpu = replace(settings_so_far(project, section), device="cuda")  # a CPU: see below
-    require_graphs_possible(on_gpu, n_ranks)
+    if section.compile == CUDA_GRAPHS:
+        from groundup.train.compile import require_graphs_possible
+
+        on_gpu = replace(settings_so_far(project, section), device="cuda")  # a CPU: see below
+        require_graphs_possible(on_gpu, n_ranks)
     if n_ranks == 1:
         return
 

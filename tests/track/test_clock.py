@@ -14,7 +14,7 @@ from tests.train.small import Tokens, job
 SOURCE = Path(groundup.__file__).parent
 JUMPING = {"time", "datetime", "date", "utcnow", "today", "gmtime", "localtime"}
 # A start's number, shared by its ranks: never subtracted from another.
-NUMBERED_BY_TIME = {("pretrain.py", "time_ns")}
+NUMBERED_BY_TIME = {("parts.py", "time_ns")}
 
 
 def test_training_and_tracking_never_ask_the_wall_clock_how_long_something_took():

@@ -28,9 +28,7 @@ import torch
 from torch import nn
 
 from groundup.errors import ConfigError
-from groundup.train.config import Settings
-
-CUDA_GRAPHS = "cuda_graphs"
+from groundup.train.config import CUDA_GRAPHS, Settings
 
 
 def is_compiled(settings: Settings) -> bool:

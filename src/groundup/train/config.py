@@ -35,6 +35,7 @@ from groundup.units import Count
 # runs (Brown et al. 2020, table 2.1, smallest model 6e-4, raised for widths under 512); SGD's and
 # Adafactor's are the best of the ablation in docs/optimizers.md.
 DEFAULT_LEARNING_RATE = {"muon": 0.05, "adamw": 1e-3, "sgd": 0.05, "adafactor": 0.08}
+CUDA_GRAPHS = "cuda_graphs"  # of `compile`
 
 
 class PretrainConfig(Section):
@@ -202,7 +203,7 @@ class PretrainConfig(Section):
             raise ValueError(f"{self.optimizer} keeps no moments: leave optimizer_dtype out")
         if self.offload_optimizer and self.device == "cpu":
             raise ValueError("offload_optimizer frees a GPU's memory, and device is cpu")
-        if self.compile == "cuda_graphs" and self.device == "cpu":
+        if self.compile == CUDA_GRAPHS and self.device == "cpu":
             raise ValueError("compile: cuda_graphs is for a GPU, and device is cpu")
         if self.nesterov and not (self.optimizer == "sgd" and self.momentum):
             raise ValueError("nesterov goes with optimizer: sgd and a momentum above 0")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from groundup.errors import ConfigError
 from groundup.train.config import Settings
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def require_fitting(settings: Settings, axes: Mapping[str, int]) -> None:
