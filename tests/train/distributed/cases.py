@@ -1,6 +1,7 @@
 """What one process and several do alike: some steps of a tiny model, and a look at it."""
 
 from dataclasses import dataclass, replace
+from unittest.mock import patch
 
 import torch
 
@@ -37,6 +38,12 @@ def case(family, kind="causal", *, objective=(), model=(), **settings):
     return Case(family, {"kind": kind, **dict(objective)}, dict(model), settings)
 
 
+def likeliest(generator, hidden):
+    """Stands for the samples, which are each rank's own."""
+    return generator.logits(hidden).argmax(-1)
+
+
+@patch.object(replaced_token, "draw", likeliest)
 def walk(each, layout):
     """Train ``each`` for some steps; what every rank must have found alike, and what is its own."""
     config = ObjectiveConfig(**each.objective)
@@ -53,7 +60,6 @@ def walk(each, layout):
     ranks = join(settings)
     state = new_state(trained_for(model, config.kind, config.sentence != "none"), settings, ranks)
     objective = stand_in(config, VOCAB_SIZE, "cpu")
-    replaced_token.draw = likeliest  # samples are each rank's own
     found = {"rank": ranks.rank, "losses": [], "norms": [], "roles": names_of_roles(state.model)}
     for _ in range(STEPS):
         whole = objective.batch_at(Tokens(), 1, state.cursor, settings.batch_size, CONTEXT)
@@ -77,10 +83,6 @@ def walk(each, layout):
 def walk_all(names, layout):
     """Several cases in one world."""
     return {name: walk(CASES[name], layout) for name in names}
-
-
-def likeliest(generator, hidden):
-    return generator.logits(hidden).argmax(-1)
 
 
 def held(parameter):
