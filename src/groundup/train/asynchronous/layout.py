@@ -79,6 +79,8 @@ def require_no_batch_norm(model: nn.Module) -> None:
     Raises:
         ConfigError: it has a batch norm.
     """
+    from torch import nn  # the other questions are asked before torch is needed
+
     if any(isinstance(module, nn.BatchNorm1d) for module in model.modules()):
         raise ConfigError(
             "a batch norm averages over the rows of one process, not over those of all",
