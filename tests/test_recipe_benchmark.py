@@ -10,6 +10,7 @@ import pytest
 import torch
 from benchmarks import nanogpt_recipe as nanogpt
 from benchmarks import recipe
+from benchmarks.recipe_arms import SHORT
 from benchmarks.recipe_texts import Text, characters
 
 from groundup.files import write_json
@@ -63,8 +64,8 @@ def test_all_arms_but_the_long_ones_see_the_same_tokens(tmp_path: Path) -> None:
         settings = recipe.settings_of(arm, 0)
         ramp = settings.batch_size_ramp
         rows = sum(recipe.of_step(settings, step).batch_size for step in range(settings.steps))
-        assert 0 <= rows - recipe.SHORT * 12 < 24
-        assert ramp is None or settings.steps > recipe.SHORT
+        assert 0 <= rows - SHORT * 12 < 24
+        assert ramp is None or settings.steps > SHORT
 
 
 def test_aligned_rows_begin_with_a_document_and_aim_at_what_follows() -> None:
