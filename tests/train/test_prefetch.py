@@ -46,6 +46,17 @@ class Made:
         return batch, counts_of(batch)
 
 
+def waiting_for(go, make):
+    """``make``, which in the thread waits for ``go`` first: a disk that is slow, or hangs."""
+
+    def slowly(asked):
+        if threading.current_thread().name == "prefetch":
+            go.wait()
+        return make(asked)
+
+    return slowly
+
+
 def test_a_right_guess_is_made_beside_the_step_and_a_wrong_one_thrown_away():
     make = Made()
     ahead = Prefetch(make)
@@ -86,12 +97,7 @@ def test_an_error_waits_for_the_step_that_needs_the_batch():
 def test_nothing_is_left_when_it_is_closed():
     before, go, make = threading.active_count(), threading.Event(), Made()
 
-    def slowly(asked):
-        if threading.current_thread().name == "prefetch":
-            go.wait()
-        return make(asked)
-
-    ahead = Prefetch(slowly)
+    ahead = Prefetch(waiting_for(go, make))
     ahead.get(wanted(0), wanted(4))
     assert all(t.daemon for t in threading.enumerate() if t.name == "prefetch")
     threading.Timer(0.05, go.set).start()
@@ -108,12 +114,7 @@ def test_a_disk_that_hangs_does_not_hold_the_end_up(monkeypatch):
     monkeypatch.setattr(prefetch, "CLOSING_SECONDS", 0.01)
     go, make = threading.Event(), Made()
 
-    def hangs(asked):
-        if threading.current_thread().name == "prefetch":
-            go.wait()
-        return make(asked)
-
-    ahead = Prefetch(hangs)
+    ahead = Prefetch(waiting_for(go, make))
     ahead.get(wanted(0), wanted(4))
     ahead.close()
     assert make.calls == [(0, HERE)]
