@@ -139,6 +139,7 @@ def told(arm: Arm) -> dict[str, Any]:
     return {
         "settings": dict(arm.settings),
         "family": arm.family,
+        "variant": dict(arm.variant),
         "steps": arm.steps,
         "rows": arm.rows,
     }
@@ -194,6 +195,7 @@ def config_of(arm: Arm, text: Text) -> ModelConfig:
         d_model=nanogpt.D_MODEL,
         n_heads=nanogpt.N_HEADS,
         context_length=T,
+        **arm.variant,
     )
     return arm.network(family)
 

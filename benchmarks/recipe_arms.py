@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ class Arm:
 
     Attributes:
         settings: of the section pretrain.
+        family, variant: as in the section model.
         network: changes the family's network.
         first: changes the first weights.
         steps: of nanoGPT's batch; with another batch so many that the tokens are the same.
@@ -43,6 +44,7 @@ class Arm:
 
     settings: Mapping[str, Any]
     family: str = of_recipe("model")["family"]
+    variant: Mapping[str, Any] = field(default_factory=lambda: of_recipe("model")["variant"])
     network: Callable[[ModelConfig], ModelConfig] = lambda config: config
     first: Callable[[RunState], None] = lambda state: None
     steps: int = SHORT
@@ -80,6 +82,7 @@ def nanogpt_at(learning_rate: float, steps: int = nanogpt.STEPS) -> Arm:
     return Arm(
         {**nanogpt.SETTINGS, "learning_rate": learning_rate},
         family="gpt2",
+        variant={},
         network=nanogpt.network,
         steps=steps,
         n_evaluations=20,
@@ -113,11 +116,10 @@ WITHOUT: dict[str, Arm] = {
     "momentum 0.95": fast_but(momentum=0.95),
     "no zero projections": replace(FAST, first=nonzero_projections),
     "no norm of q and k": fast_inside("attention", qk_norm=False),
-    "GELU instead of ReLU²": fast_inside("feed_forward", activation="gelu"),
-    "SwiGLU of as many weights": fast_inside("feed_forward", activation="swiglu", d_ff=344),
+    "ReLU² of as many weights": fast_inside("feed_forward", activation="relu2", d_ff=512),
+    "GELU of as many weights": fast_inside("feed_forward", activation="gelu", d_ff=512),
     "learned places": fast_as(positions=Positions("learned")),
     "layer norm with weights": fast_as(norm=Norm("layer", eps=1e-5, weight=True, bias=True)),
-    "no soft cap": fast_as(logit_softcap=None),
     "no norm of embeddings": fast_as(embedding_norm=False),
 }
 WITH: dict[str, Arm] = {
@@ -133,5 +135,6 @@ WITH: dict[str, Arm] = {
     "Muon 0.02": fast_but(learning_rate=0.02),
     "Muon 0.05": fast_but(learning_rate=0.05),
     "head 0.01": fast_but(adam_learning_rate=0.01),
+    "soft cap of 15": fast_as(logit_softcap=15.0),
     "decay over all steps": fast_but(decay_fraction=1.0),
 }

@@ -35,12 +35,14 @@ class Part:
 
 
 NANOCHAT = {"model.family": "nanochat"}
+SWIGLU = {"model.variant": {"activation": "swiglu", "logit_softcap": None}}
 MUON = {"pretrain.optimizer": "muon"}
 
 # Muon's rate and the long decay: docs/recipe.md. The other rates, momentum, betas:
 # docs/experiments.md, "Learning rates and betas".
 FAST = (
     Part("network", NANOCHAT),
+    Part("feed-forward network, no cap", SWIGLU, NANOCHAT),
     Part("muon", {**MUON, "pretrain.weight_decay": 0.0}),
     Part("muon's rate", {"pretrain.learning_rate": 0.03, "pretrain.momentum": 0.9}, MUON),
     Part(

@@ -105,6 +105,13 @@ def test_widths_of_the_feed_forward_network_follow_each_family() -> None:
     assert widths == {"nanochat": 3072, "gpt2": 3072, "llama": 2048}
 
 
+@pytest.mark.parametrize("d_model", [64, 128, 256, 384, 512, 768, 1024, 4096])
+def test_nanochat_with_a_gate_has_the_weights_of_two_matrices_at_4_d(d_model: int) -> None:
+    network = build("nanochat", **TINY | {"d_model": d_model}, activation="swiglu").feed_forward
+    assert 3 * network.d_ff * d_model == pytest.approx(2 * 4 * d_model**2, rel=0.02)
+    assert network.d_ff % 8 == 0
+
+
 def test_what_a_family_does_not_take_is_refused() -> None:
     with pytest.raises(ConfigError, match="the family gpt2 has no window") as error:
         build("gpt2", **TINY, window=4)

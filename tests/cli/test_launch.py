@@ -113,6 +113,7 @@ def test_kubernetes_writes_the_objects(project: Path, capsys: pytest.CaptureFixt
         (["torchrun", "--nodes", "0"], "no number of nodes"),
         (["torchrun", "--nodes", "2"], "nowhere to meet"),
         (["torchrun", "--gpus-per-node", "99"], "99 GPUs are asked for"),
+        (["slurm", "--gpus-per-node", "1", "--nproc-per-node", "2"], "2 processes on 1 GPU of"),
         (["torchrun", "pretrain.stepz=3"], "stepz"),
         (["slurm", "--option", "nodes=3"], "no option for sbatch"),
         (["slurm", "--option", "partition"], "no option for sbatch"),

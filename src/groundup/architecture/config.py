@@ -14,6 +14,7 @@ from typing import Any, Literal
 from groundup.architecture.rules import problems_of
 from groundup.errors import ConfigError
 
+Activation = Literal["relu2", "relu", "gelu", "gelu_new", "silu", "swiglu", "geglu"]
 Init = Literal["nanochat", "normal", "gpt2", "neox", "t5", "t-fixup", "mup"]
 
 
@@ -78,7 +79,7 @@ class FeedForward:
     """The two-matrix or (gated: swiglu, geglu) three-matrix network of each block."""
 
     d_ff: int
-    activation: Literal["relu2", "relu", "gelu", "gelu_new", "silu", "swiglu", "geglu"]
+    activation: Activation
     bias: bool
     n_experts: int = 0  # 0: one dense network; else a router chooses (Mixtral)
     n_experts_per_token: int = 0

@@ -27,25 +27,35 @@ import dataclasses
 import math
 from typing import Literal
 
-from groundup.architecture.config import ModelConfig, Norm, Positions
+from groundup.architecture.config import GATED, Activation, ModelConfig, Norm, Positions
 from groundup.architecture.sizes import LAYER_NORM, RMS_NORM, Sizes
 from groundup.errors import ConfigError
 
 
-def nanochat(sizes: Sizes) -> ModelConfig:
+def nanochat(
+    sizes: Sizes,
+    *,
+    activation: Activation = "relu2",
+    logit_softcap: float | None = 15.0,
+) -> ModelConfig:
     """Karpathy's nanochat as of its release: no weights in norms, no biases, normalised q and k.
 
-    github.com/karpathy/nanochat.
+    github.com/karpathy/nanochat. With a gate the network is 8/3·d wide, to whole tiles: its three
+    matrices have about the weights of the two at 4·d (arXiv:2002.05202, section 2).
     """
+    tile = 64 if sizes.d_model >= 512 else 8  # of a narrow one 64 would be a large part
+    gated = max(1, round(8 * sizes.d_model / (3 * tile))) * tile
     return sizes.model(
         "nanochat",
         attention=sizes.attention(bias=False, qk_norm=True),
         positions=Positions("rotary", rotary_base=10_000.0, rotary_sign=-1),
         norm=Norm("rms", eps=1e-6, weight=False, bias=False),
-        feed_forward=sizes.feed_forward("relu2", bias=False),
+        feed_forward=sizes.feed_forward(
+            activation, bias=False, d_ff=gated if activation in GATED else None
+        ),
         tie_embeddings=False,
         embedding_norm=True,
-        logit_softcap=15.0,
+        logit_softcap=logit_softcap,
         init="nanochat",
     )
 

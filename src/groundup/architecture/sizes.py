@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from groundup.architecture.config import Attention, FeedForward, ModelConfig, Norm
+from groundup.architecture.config import Activation, Attention, FeedForward, ModelConfig, Norm
 
 LAYER_NORM = Norm("layer", eps=1e-5, weight=True, bias=True)  # of GPT-2 and most after it
 RMS_NORM = Norm("rms", eps=1e-6, weight=True, bias=False)  # of T5 and LLaMA
@@ -37,7 +37,7 @@ class Sizes:
 
     def feed_forward(
         self,
-        activation: Literal["relu2", "relu", "gelu", "gelu_new", "silu", "swiglu", "geglu"],
+        activation: Activation,
         bias: bool,
         d_ff: int | None = None,
         **experts: int,

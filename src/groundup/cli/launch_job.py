@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundup.cli.options import config_option, overrides_argument
+from groundup.errors import InputError
 
 if TYPE_CHECKING:
     from groundup.project import Project
@@ -93,11 +94,22 @@ def read_project_and_job(
     max_restarts: int,
     grace_seconds: int,
 ) -> tuple[Project, Job]:
-    """The project file as it is overridden, and the job that it and the options describe."""
+    """The project file as it is overridden, and the job that it and the options describe.
+
+    Raises:
+        InputError: more processes per node than GPUs.
+    """
     from groundup.hardware import visible_gpus
     from groundup.project import load_project
     from groundup.train.launch.job import Job, read_nodes
 
+    if gpus and processes and processes > gpus:
+        raise InputError(
+            f"{processes} processes on {gpus} GPU{'s'[: gpus != 1]} of each node: a process has a "
+            "GPU of its own",
+            where="--nproc-per-node",
+            fix=f"--nproc-per-node {gpus}, or leave --gpus-per-node out to train without GPUs",
+        )
     folder, overrides = without_folder(folder, overrides)
     least, most = read_nodes(nodes)
     project = load_project(folder, config, overrides)

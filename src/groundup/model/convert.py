@@ -20,6 +20,7 @@ from torch import Tensor
 from groundup.architecture.config import ModelConfig
 from groundup.errors import InputError
 from groundup.files import read_json, write_json
+from groundup.model.as_qwen3 import as_qwen3
 from groundup.model.formats.configs import Form, read_forms, write_config
 from groundup.model.formats.table import Row
 from groundup.model.shards import (
@@ -50,7 +51,7 @@ def export_model(
     """Write a folder that ``from_pretrained`` of `transformers` opens.
 
     A model that no class of theirs computes (PaLM, LaMDA) is written in our own form, which
-    `load_exported` opens.
+    `load_exported` opens; one that another family's class computes, as that (`as_qwen3`).
 
     Args:
         model: any family.
@@ -74,6 +75,7 @@ def export_model(
     folder.mkdir(parents=True, exist_ok=True)
     if tokenizer_folder is not None:
         check_tokenizer(tokenizer_folder, model.config.vocab_size)
+    model = as_qwen3(model)
     form, theirs = write_config(model.config)
     weights = weights_of(model)
     rows = {row.theirs: row for row in form.rows(weights)}

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from groundup.architecture.config import ModelConfig
 from groundup.errors import InputError
+from groundup.model.as_qwen3 import as_qwen3, written_as
 from groundup.model.formats.configs import write_config
 from groundup.model.gguf_tokenizer import add_tokenizer
 from groundup.model.positions import rotary_dim, rotary_speeds
@@ -140,6 +141,7 @@ def write_gguf(
             f"GGUF files of {dtype!r} are not written", fix=f"choose {', '.join(DTYPES)}"
         )
     architecture = architecture_of(model)
+    model = as_qwen3(model)
     writer = gguf.GGUFWriter(None, architecture)
     writer.add_name(name)
     writer.add_file_type({"f32": 0, "f16": 1, "q8_0": 7}[dtype])  # LlamaFileType
@@ -184,7 +186,7 @@ def architecture_of(model: Transformer) -> str:
             "the weights of this model are quantised already",
             fix="export the model that it was made from, with --dtype q8_0 for small weights",
         )
-    form, _ = write_config(config)
+    form, _ = write_config(written_as(config))
     architecture = ARCHITECTURES.get(form.model_type)
     if architecture is None:
         known = ", ".join(dict.fromkeys(ARCHITECTURES))

@@ -150,7 +150,7 @@ def uncalibrated(
     heads, hidden = config.attention, config.feed_forward
     q = heads.n_heads * heads.head_dim
     kv = heads.n_kv_heads * heads.head_dim
-    elements = 3 * q + 4 * kv + (3 if hidden.activation == "swiglu" else 2) * hidden.d_ff
+    elements = 3 * q + 4 * kv + hidden.n_matrices * hidden.d_ff
     if attention == "bmm":
         elements += heads.n_heads * context_length
     per_token_and_layer = elements * width + 4 * config.d_model * 4
@@ -158,8 +158,7 @@ def uncalibrated(
     if recompute != "none":
         kept = 4 * config.d_model
         if recompute == "selective":
-            gated = hidden.activation == "swiglu"
-            linear = q + 2 * kv + (2 if gated else 1) * hidden.d_ff + 2 * config.d_model
+            linear = q + 2 * kv + (hidden.n_matrices - 1) * hidden.d_ff + 2 * config.d_model
             kept += (linear + (0 if attention == "bmm" else q)) * width
         per_token = config.n_layers * kept + per_token_and_layer
     held = float(counts.total)
