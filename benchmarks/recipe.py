@@ -12,7 +12,7 @@ group `against`, after every twentieth of it.
 Groups of arms, each with every seed:
 
     against   nanoGPT as shipped; with the best learning rate of the group `tune`; that over the
-              tokens of fast; fast over 1/7 of nanoGPT's tokens and over 1/5
+              tokens of fast; fast over 1/7, 1/5 and 1/3 of nanoGPT's tokens
     tune      nanoGPT with other learning rates, first seed only
     without   fast with one part taken out or exchanged, over 1/7 of nanoGPT's tokens
     with      fast with something more, over the same
@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 import torch
 from benchmarks import nanogpt_recipe as nanogpt
-from benchmarks.recipe_arms import FAST, LONG, WITH, WITHOUT, Arm, nanogpt_at
+from benchmarks.recipe_arms import FAST, LONG, LONGEST, WITH, WITHOUT, Arm, nanogpt_at
 from benchmarks.recipe_texts import Text, characters, library
 from torch import Tensor
 from torch.nn import functional
@@ -69,6 +69,7 @@ def arms(work: Path, text: str) -> dict[str, dict[str, Arm]]:
         "nanoGPT": nanogpt_at(nanogpt.SETTINGS["learning_rate"]),
         "fast, 1/7": replace(FAST, n_evaluations=20),
         "fast, 1/5": replace(FAST, n_evaluations=20, steps=LONG),
+        "fast, 1/3": replace(FAST, n_evaluations=20, steps=LONGEST),
     }
     if all(file_of(work, text, name, 0).exists() for name in tune):
         losses = {name: final(read(work, text, name, 0)) for name in tune}

@@ -14,7 +14,7 @@ from groundup.architecture.config import ModelConfig, Norm, Positions
 from groundup.recipes import RECIPES
 from groundup.train.state import RunState
 
-SHORT, LONG = nanogpt.STEPS // 7, nanogpt.STEPS // 5  # steps of fast
+SHORT, LONG, LONGEST = (nanogpt.STEPS // share for share in (7, 5, 3))  # steps of fast
 
 
 def of_recipe(section: str) -> dict[str, Any]:

@@ -11,9 +11,8 @@ import torch
 
 from groundup.architecture.families import build
 from groundup.errors import ConfigError
-from groundup.project import Project, ProjectFile, load_project, values
+from groundup.project import Project, ProjectFile, load_project, recipe_of, values
 from groundup.recipes import RECIPES, Part, lay_under
-from groundup.stages_training import recipe_of
 from groundup.train.batch import Batch
 from groundup.train.config import settle
 from groundup.train.start import new_state
@@ -98,6 +97,24 @@ def test_what_goes_with_a_value_is_left_out_with_it(
     assert {f"pretrain.{key}" for key in kept} <= found
 
 
+@pytest.mark.parametrize("name", ["fast", "gpt2"])
+def test_a_network_that_is_trained_already_stays_what_it_is(tmp_path: Path, name: str) -> None:
+    project = loaded(tmp_path, f"recipe: {name}\npretrain: {{init_from: ../other}}")
+    assert not {key for key in set_by_recipe(project) if key.startswith("model.")}
+    assert project.origins["pretrain.optimizer"] == f"recipe {name}"
+
+
+@pytest.mark.parametrize("name", ["fast", "gpt2"])
+def test_the_optimizer_of_a_parameter_server_is_its_own(tmp_path: Path, name: str) -> None:
+    """It refuses `pretrain.optimizer` and Muon's rates, which nobody wrote here."""
+    text = f"recipe: {name}\npretrain: {{asynchronous: {{kind: parameter_server}}}}"
+    found = set_by_recipe(loaded(tmp_path, text))
+    assert found
+    assert not {key for key in found if key.endswith(("optimizer", "_rate", "beta1", "momentum"))}
+    local = loaded(tmp_path, f"recipe: {name}\npretrain: {{asynchronous: {{kind: local_sgd}}}}")
+    assert "pretrain.optimizer" in set_by_recipe(local)
+
+
 def test_what_is_no_section_is_said_as_without_a_recipe(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         loaded(tmp_path, "recipe: fast\npretrain: 3")
@@ -119,6 +136,7 @@ def test_parts_need_what_stands_there_after_the_parts_before_them() -> None:
         Part("second", {"b.z": 4}, needs={"a.x": 2}),
         Part("third", {"b.w": 5}, needs={"b.y": 3}),
         Part("fourth", {"b.v": 6}, unless=("b.w",)),
+        Part("fifth", {"b.u": 7}, not_with={"a.x": 1}),
     )
     assert lay_under(raw, parts) == [("b", "y"), ("b", "w")]
     assert raw == {"a": {"x": 1}, "b": {"y": 3, "w": 5}}

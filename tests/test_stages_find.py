@@ -15,19 +15,25 @@ from typing import Any
 import pytest
 import torch
 
+from groundup.architecture.config import ModelConfig
 from groundup.artifacts import Artifact
 from groundup.errors import ConfigError
+from groundup.model.transformer import Transformer
 from groundup.plan.local import fit
 from groundup.plan.local.candidates import Job
 from groundup.project import load_project
 from groundup.stages import run_project
 from groundup.stages_by_hand import require_possible
+from groundup.stages_find import go_to
 from groundup.stages_identity import runs_of
 from groundup.train import measure
 from groundup.train.changes import Change
+from groundup.train.checkpoint import load_model_weights
+from groundup.train.config import Settings
 from groundup.train.find import batch_size as batch_size_finder
 from groundup.train.find import lr_range, noise_scale
 from groundup.train.find.batch_size import Trial
+from groundup.train.start import new_state
 from tests.plan.local.machines import machine, measured
 from tests.projects import PROJECT_FILE, Finished, artifact, here, small_project
 
@@ -144,6 +150,8 @@ def test_the_noise_scale_stands_beside_the_batch(project: Path) -> None:
     assert "Found by measurement" in out
     assert "critical batch size" in out
     assert "batch_size 4: " in out
+    larger = plan_of(project, "pretrain.batch_size=8")["found"]  # as the advice may have it
+    assert "noise_scale" in larger["findings"]
     people = here(*NOISE, "--project", project).out
     assert "Gradient noise at the first state, of 10 batches of 8 rows in parts of 1" in people
     assert "it grows while the loss falls" in people  # McCandlish et al. 2018, section 4.2
@@ -223,6 +231,7 @@ def test_a_stop_keeps_what_was_found_and_says_so(
         (("learning-rate", "--from", "2", "--to", "1"), "does not grow"),
         (("learning-rate", "--steps", "10"), "says nothing"),
         (("noise-scale", "--rows", "1"), "a single row"),
+        (("noise-scale", "--rows", "0"), "no row"),
         (("noise-scale", "--batches", "0"), "not at least one"),
         (("noise-scale", "--checkpoint", "nowhere"), "there is no such folder"),
         (("batch-size", "--most", "0"), "not at least one row"),
@@ -256,6 +265,41 @@ def test_a_checkpoint_is_measured_where_it_is(copy_of: Path) -> None:
     assert run["steps"] == 12
     plan = artifact(copy_of, "finding")
     assert (plan / "manifest.json").is_file()
+
+
+def test_a_checkpoint_of_another_model_is_refused(copy_of: Path) -> None:
+    words = ("--checkpoint", copy_of, "model.variant={logit_softcap: 5.0}")  # the same shapes
+    ended = here(*NOISE, "--project", copy_of, *words)
+    assert ended.code == 2
+    assert "the checkpoint is of another model: logit_softcap" in ended.err
+
+
+def test_an_activation_that_changed_on_the_way_is_measured(copy_of: Path) -> None:
+    changed = "pretrain.changes=[{at: 2, activation: gelu}]"
+    assert here("pretrain", "--project", copy_of, changed).code == 0
+    run = runs_of(load_project(copy_of, overrides=[changed]))[0]
+    checkpoint = run.path / "checkpoints" / "step-00000012"
+    begun = run.manifest["config"]
+    state = new_state(ModelConfig.from_dict(begun["model"]), Settings(**begun["settings"]))
+    go_to(checkpoint, state, begun["model"])
+    trained = load_model_weights(checkpoint)
+    tokens = torch.arange(16)[None]
+    torch.testing.assert_close(state.model(tokens), trained(tokens), rtol=0, atol=1e-4)
+    other = Transformer(ModelConfig.from_dict(begun["model"]))
+    other.load_state_dict(trained.state_dict())
+    assert (other(tokens) - trained(tokens)).abs().max() > 1e-2
+
+
+def test_what_was_found_takes_the_place_of_a_recipes_rates(project: Path) -> None:
+    assert here(*SWEEP, "--project", project, "recipe=fast").code == 0
+    plan = plan_of(project, "recipe=fast")
+    (suggested,) = (each["suggested"] for each in plan["found"]["findings"].values())
+    assert len(suggested) == 3
+    assert plan["found"]["used"] == suggested
+    assert {name: plan["settings"][name] for name in suggested} == suggested
+    own = plan_of(project, "recipe=fast", "pretrain.learning_rate=0.01")
+    assert own["settings"]["learning_rate"] == 0.01
+    assert own["settings"]["adam_learning_rate"] == 0.02  # the recipe's
 
 
 def test_a_change_by_hand_is_checked_like_the_project_files(finished: Finished) -> None:

@@ -258,6 +258,13 @@ def values(project: ProjectFile) -> Iterator[tuple[KeyPath, Any]]:
     return walk(project, ())
 
 
+def recipe_of(project: Project) -> dict[str, Any]:
+    """The recipe and the keys that it set; those that stand in the project file are not its."""
+    origin = f"recipe {project.recipe}"
+    keys = [key for key, found in project.origins.items() if found == origin]
+    return {"name": project.recipe, "keys": keys}
+
+
 def schema() -> dict[str, Any]:
     """JSON schema of the project file, docstrings included, for editors."""
     made = ProjectFile.model_json_schema(schema_generator=_Schema)

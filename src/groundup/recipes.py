@@ -26,24 +26,28 @@ class Part:
         values: dotted key → value.
         needs: dotted keys that must have these values, by this recipe or by the user.
         unless: dotted keys, other words for the same: with one of them the part is left out.
+        not_with: dotted keys that must not have these values.
     """
 
     name: str
     values: Mapping[str, Any]
     needs: Mapping[str, Any] = field(default_factory=dict)
     unless: tuple[str, ...] = ()
+    not_with: Mapping[str, Any] = field(default_factory=dict)
 
 
 NANOCHAT = {"model.family": "nanochat"}
 SWIGLU = {"model.variant": {"activation": "swiglu", "logit_softcap": None}}
 MUON = {"pretrain.optimizer": "muon"}
+TRAINED = ("pretrain.init_from",)  # there the network is as it is
+SERVER = {"pretrain.asynchronous.kind": "parameter_server"}  # which has an optimizer of its own
 
 # Muon's rate and the long decay: docs/recipe.md. The other rates, momentum, betas:
 # docs/experiments.md, "Learning rates and betas".
 FAST = (
-    Part("network", NANOCHAT),
-    Part("feed-forward network, no cap", SWIGLU, NANOCHAT),
-    Part("muon", {**MUON, "pretrain.weight_decay": 0.0}),
+    Part("network", NANOCHAT, unless=TRAINED),
+    Part("feed-forward network, no cap", SWIGLU, NANOCHAT, unless=TRAINED),
+    Part("muon", {**MUON, "pretrain.weight_decay": 0.0}, not_with=SERVER),
     Part("muon's rate", {"pretrain.learning_rate": 0.03, "pretrain.momentum": 0.9}, MUON),
     Part(
         "rates beside muon",
@@ -63,8 +67,8 @@ FAST = (
 # nanoGPT's settings for small models (config/train_shakespeare_char.py) on GPT-2's network.
 ADAMW, COSINE = {"pretrain.optimizer": "adamw"}, {"pretrain.schedule": "cosine"}
 GPT2 = (
-    Part("network", {"model.family": "gpt2"}),
-    Part("adamw", {**ADAMW, "pretrain.weight_decay": 0.1}),
+    Part("network", {"model.family": "gpt2"}, unless=TRAINED),
+    Part("adamw", {**ADAMW, "pretrain.weight_decay": 0.1}, not_with=SERVER),
     Part("rate", {"pretrain.learning_rate": 1e-3}, ADAMW),
     Part("betas", {"pretrain.beta1": 0.9, "pretrain.beta2": 0.99}, ADAMW),
     Part("schedule", COSINE),
@@ -87,6 +91,7 @@ def lay_under(raw: dict[str, Any], parts: tuple[Part, ...]) -> list[Key]:
     done = []
     for part in parts:
         fits = all(_value(raw, _path(key)) == value for key, value in part.needs.items())
+        fits &= all(_value(raw, _path(key)) != value for key, value in part.not_with.items())
         if fits and all(_value(raw, _path(key)) is None for key in part.unless):
             done += [path for path, value in _paths(part) if _set(raw, path, value)]
     return done

@@ -192,9 +192,15 @@ def find_learning_rate(project: Project, *, low: float, high: float, steps: int)
     from groundup.train.start import new_state
 
     if not 0 < low < high < math.inf:
-        raise ConfigError(f"a sweep from {low:g} to {high:g} times the usual rate does not grow")
+        raise ConfigError(
+            f"a sweep from {low:g} to {high:g} times the usual rate does not grow",
+            where="--from, --to",
+            fix="give --to the larger of the two, both above 0",
+        )
     if steps < 2 * lr_range.FEWEST:
-        raise ConfigError(f"a sweep of {steps} steps says nothing", fix="give 100 or more")
+        raise ConfigError(
+            f"a sweep of {steps} steps says nothing", where="--steps", fix="give 100 or more"
+        )
     with subject_of(project) as subject:
         settings = subject.settings
         state = new_state(subject.model, settings)
@@ -279,10 +285,10 @@ def find_noise_scale(
 
     with subject_of(project) as subject:
         settings = subject.settings
-        whole = rows or max(16, settings.batch_size)
+        whole = max(16, settings.batch_size) if rows is None else rows
         n_parts = finder.parts_of(whole, settings.micro_batch_size)
         state = new_state(subject.model, settings)
-        at = None if checkpoint is None else go_to(checkpoint, state)
+        at = None if checkpoint is None else go_to(checkpoint, state, subject.model.to_dict())
         objective, batch = data_of(subject)
         with progress("noise scale", batches, "batches") as shown, stop_requested() as stop:
             norms = finder.measure_norms(
@@ -322,15 +328,17 @@ def find_noise_scale(
         return keep(subject, "noise_scale", {"batches": batches, "rows": whole}, result)
 
 
-def go_to(path: Path, state: Any) -> str:
-    """Bring ``state`` to a checkpoint's; its folder.
+def go_to(path: Path, state: Any, model: Mapping[str, Any]) -> str:
+    """Bring ``state``, of ``model``, to a checkpoint's; its folder.
 
     Raises:
         InputError: there is none, or it is of another model.
         CorruptError: it is damaged.
     """
     from groundup.find import find_model, is_checkpoint, newest_checkpoint
+    from groundup.model.blend import blend_activation
     from groundup.train.checkpoint import load_checkpoint
+    from groundup.train.parallel.model import blueprints
 
     runs = sorted((path / "runs").glob("*"), key=lambda run: run.stat().st_mtime_ns, reverse=True)
     of_runs = [folder for run in runs for folder in newest_checkpoint(run)]
@@ -341,7 +349,16 @@ def go_to(path: Path, state: Any) -> str:
             where=f"--checkpoint {path}",
             fix="name a checkpoint, a run, or a project that has trained",
         )
-    load_checkpoint(folder, state)
+    trained = load_checkpoint(folder, state)["model"]
+    if differing := sorted(name for name in trained if trained[name] != model[name]):
+        raise InputError(
+            f"the checkpoint is of another model: {', '.join(differing)}",
+            where=f"--checkpoint {path}",
+            fix="take one of this project file's model, or its project",
+        )
+    if state.activation is not None:  # changed on the way
+        for network in blueprints(state.model):
+            blend_activation(network, **state.activation)
     say(f"at {folder}, step {state.step}")
     return str(folder)
 

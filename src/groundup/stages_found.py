@@ -7,7 +7,7 @@ torch; what a finding does to the plan begins and ends with `Found`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +56,13 @@ class Found:
         """Kind → what was found."""
         return {kind: artifact.json(FILE)["result"] for kind, artifact in self.of_this.items()}
 
-    def fill(self, section: PretrainConfig, *, model_is_given: bool) -> Filled:
+    def fill(
+        self, section: PretrainConfig, *, model_is_given: bool, of_recipe: Collection[str] = ()
+    ) -> Filled:
         """``section`` with what was found where it is open.
 
         Args:
+            of_recipe: keys that a recipe set: what was found for this project takes their place.
             model_is_given: whether the project file gives the size of the model. Where the plan
                 chooses it, the machine is measured before there is a model with a micro-batch.
         """
@@ -69,7 +72,11 @@ class Found:
             suggested = content.get("suggested")
             if kind == "noise_scale" or not suggested:
                 continue
-            values = {name: v for name, v in suggested.items() if getattr(section, name) is None}
+            values = {
+                name: value
+                for name, value in suggested.items()
+                if getattr(section, name) is None or name in of_recipe
+            }
             if next(iter(suggested)) not in values:  # the one that the others go with
                 unused[kind] = "the project file has its own"
             elif kind == "batch_size" and not model_is_given:
@@ -142,6 +149,8 @@ def differences(
     names = {*stored, *now}
     if model_is_open:
         names.discard("model")
+    if what == "noise_scale":
+        names.discard("pretrain.batch_size")  # it is a property of the gradient of one row
     if what != "batch_size":
         names -= {"machine", *(f"pretrain.{name}" for name in OF_THE_MACHINE)}
     differing = {name for name in names if hash_json(stored.get(name)) != hash_json(now.get(name))}

@@ -11,6 +11,7 @@ from groundup.artifacts import Artifact, environment
 from groundup.errors import InputError
 from groundup.files import write_json
 from groundup.progress import say
+from groundup.project import Project, recipe_of
 from groundup.stages_found import NOTHING, Filled, Found, found, has_findings
 from groundup.stages_named import (
     first_network,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from groundup.plan.local.candidates import Corpus as TrainingSplit
     from groundup.plan.local.candidates import Job
     from groundup.plan.local.choose import Plan
-    from groundup.project import Project
     from groundup.train.config import PretrainConfig
     from groundup.train.parallel.layout import LayoutConfig
 
@@ -127,7 +127,10 @@ def with_findings(work: Work, model: Mapping[str, Any] | None = None) -> tuple[F
     findings = project_findings(work) if model is None else found(work, model)
     if findings == NOTHING:
         return findings, Filled(section, {}, {})
-    return findings, findings.fill(section, model_is_given=given_model(work) is not None)
+    of_recipe = {key.removeprefix("pretrain.") for key in recipe_of(work.project)["keys"]}
+    return findings, findings.fill(
+        section, model_is_given=given_model(work) is not None, of_recipe=of_recipe
+    )
 
 
 def project_findings(work: Work) -> Found:

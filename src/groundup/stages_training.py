@@ -23,6 +23,7 @@ from groundup.model.transformer import Transformer
 from groundup.plan.local.machine import read_machine
 from groundup.plan.local.rate import machine_rate
 from groundup.progress import progress, say
+from groundup.project import Project, recipe_of
 from groundup.tokenizer.load import Tokenizer, load_tokenizer
 from groundup.tokens.dataset import TokenDataset
 from groundup.track.run import newest_good_checkpoint
@@ -40,7 +41,6 @@ from groundup.train.start import new_model, untrained
 
 if TYPE_CHECKING:
     from groundup.evaluate.config import EvaluateConfig
-    from groundup.project import Project
     from groundup.stages_identity import RunToTrain
 
 
@@ -203,13 +203,6 @@ def record_of(
         "changes": [dict(change) for change in run.changes],
         **({"reproduces": run.reproduces} if run.reproduces else {}),
     }
-
-
-def recipe_of(project: Project) -> dict[str, Any]:
-    """The recipe and the keys that it set; those that stand in the project file are not its."""
-    origin = f"recipe {project.recipe}"
-    keys = [key for key, found in project.origins.items() if found == origin]
-    return {"name": project.recipe, "keys": keys}
 
 
 def evaluate_run(

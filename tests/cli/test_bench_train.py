@@ -155,6 +155,7 @@ def test_files_that_cannot_be_learnt(
     ("changed", "message"),
     [
         ({"heads": 3}, "cannot be divided into 3 heads"),
+        ({"family": "llama", "heads": 32}, "the head size is 1, but must be even"),
         ({"family": "gpt3000"}, "gpt3000"),
         ({"family": "bert"}, "bert is one encoder"),
         ({"vocab": 70_000}, "more than uint16 tokens can name"),

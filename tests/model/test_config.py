@@ -20,6 +20,10 @@ def test_sizes_may_be_left_to_the_plan() -> None:
         ({"n_layers": 0, "d_model": 64}, "greater than 0"),
         ({"family": "lama"}, "unknown model family 'lama'; did you mean llama"),
         ({"layers": 4}, "Extra inputs"),
+        ({"variant": {"n_heads": 4}}, "n_heads is a key of its own: model.n_heads"),
+        ({"variant": {"family": "llama"}}, "family is a key of its own"),
+        ({"variant": {"vocab_size": 9}}, "the tokenizer's: tokenizer.vocab_size"),
+        ({"variant": {"head_dim": 8}}, "the family nanochat has no head_dim"),
     ],
 )
 def test_what_does_not_fit_is_refused(given: dict[str, object], message: str) -> None:

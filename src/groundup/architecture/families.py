@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from groundup.architecture import decoders, encoder_decoders, encoders
@@ -52,15 +52,8 @@ def build(
         ConfigError: an unknown family (the nearest is named) or variant, or sizes that do not fit
             together.
     """
-    require_family(family)
+    require_variant(family, variant)
     function = FAMILIES[family]
-    known = [name for name in inspect.signature(function).parameters if name != "sizes"]
-    if unknown := [name for name in variant if name not in known]:
-        raise ConfigError(
-            f"the family {family} has no {' and no '.join(unknown)}",
-            where=f"model.{unknown[0]}",
-            fix=f"it takes {', '.join(known)}" if known else "it takes sizes only",
-        )
     if n_heads is None:
         n_heads = max(d_model // (head_dim or _head_dim(d_model)), 1)
     elif n_heads < 1 or (head_dim is None and d_model % n_heads):
@@ -80,6 +73,22 @@ def build(
         d_ff=d_ff,
     )
     return function(sizes, **variant)
+
+
+def require_variant(family: str, variant: Iterable[str]) -> None:
+    """Check that a family's function takes these beside the sizes.
+
+    Raises:
+        ConfigError: it does not, or there is no such family.
+    """
+    require_family(family)
+    known = [name for name in inspect.signature(FAMILIES[family]).parameters if name != "sizes"]
+    if unknown := [name for name in variant if name not in known]:
+        raise ConfigError(
+            f"the family {family} has no {' and no '.join(unknown)}",
+            where=f"model.{unknown[0]}",
+            fix=f"it takes {', '.join(known)}" if known else "it takes sizes only",
+        )
 
 
 def require_family(name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from groundup.architecture.config import Init
-from groundup.architecture.families import build, require_family
+from groundup.architecture.families import build, require_family, require_variant
 from groundup.architecture.started import started
 from groundup.errors import ConfigError
 from groundup.section import Section
@@ -46,7 +46,12 @@ class ModelSection(Section):
 
     @model_validator(mode="after")
     def _variant_is_known(self) -> Self:
+        if strange := [name for name in self.variant if name in type(self).model_fields]:
+            raise ValueError(f"variant: {strange[0]} is a key of its own: model.{strange[0]}")
+        if "vocab_size" in self.variant:
+            raise ValueError("variant: vocab_size is the tokenizer's: tokenizer.vocab_size")
         try:
+            require_variant(self.family, self.variant)
             build(self.family, **_ANY_SIZES, **self.variant)
         except ConfigError as error:
             words = "; ".join(error.problems) or f"{error.message} ({error.fix})"

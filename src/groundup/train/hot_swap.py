@@ -252,7 +252,7 @@ def state_for(
     beta1, beta2 = new_group["betas"]
     kept = torch.bfloat16 if isinstance(new, LeanAdamW) else mean.dtype
     return {
-        "step": torch.ones((), dtype=torch.float32),
+        "step": torch.ones((), dtype=torch.float32, device=mean.device),
         "exp_avg": (mean * (1 - beta1)).to(kept),
         "exp_avg_sq": (mean.square() * (1 - beta2)).to(kept),
     }

@@ -153,7 +153,8 @@ def train(
         said = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(said, fix="change one of these options") from error
     except UserError as error:
-        raise _of_options(error) from error
+        _say_options(error)
+        raise
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -172,15 +173,12 @@ def train(
     click.echo(json.dumps(told))
 
 
-def _of_options(error: UserError) -> UserError:
-    """The same error, in the words of this command instead of a project file's."""
-
-    def said(text: str | None) -> str | None:
-        for key, option in OPTIONS.items():
-            text = text and text.replace(key, option)
-        return text
-
-    return type(error)(error.message, where=said(error.where), fix=said(error.fix))
+def _say_options(error: UserError) -> None:
+    """Put an error into the words of this command instead of a project file's, in place."""
+    for key, option in OPTIONS.items():
+        error.message = error.message.replace(key, option)
+        error.where = error.where and error.where.replace(key, option)
+        error.fix = error.fix and error.fix.replace(key, option)
 
 
 def _tables(model: ModelConfig, found: Measured) -> Iterable[Table]:

@@ -31,7 +31,11 @@ def batch_size(most: float | None, **given: Any) -> int:
         from groundup.stages_find import find_batch_size
 
         if most is not None and most < 1:
-            raise ConfigError(f"--most {most:g} is not at least one row")
+            raise ConfigError(
+                f"--most {most:g} is not at least one row",
+                where="--most",
+                fix="give a number of rows, or leave it out",
+            )
         return find_batch_size(project, None if most is None else int(most))
 
     return finish(found, _tables, **given)

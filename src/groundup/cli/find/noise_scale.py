@@ -38,7 +38,11 @@ def noise_scale(batches: float, rows: float | None, checkpoint: str | None, **gi
         from groundup.stages_find import find_noise_scale
 
         if batches < 1:
-            raise ConfigError(f"--batches {batches:g} is not at least one")
+            raise ConfigError(
+                f"--batches {batches:g} is not at least one",
+                where="--batches",
+                fix="give 10 or more, for an interval",
+            )
         return find_noise_scale(
             project,
             batches=int(batches),
@@ -53,13 +57,14 @@ def _tables(found: Mapping[str, Any]) -> Iterable[Table]:
     from groundup.plan.local.found import batch_advice, interval_text
     from groundup.tables import Table
 
+    with_interval = found["interval"] is not None
     at = "the first state" if found["checkpoint"] is None else f"step {found['step']}"
     yield Table(
         f"Gradient noise at {at}, of {found['n_batches']} batches of {found['rows_per_batch']} "
         f"rows in parts of {found['rows_per_part']}",
         ("quantity", "value"),
         [
-            ("critical batch size (95 %)", interval_text(found)),
+            ("critical batch size" + " (95 %)" * with_interval, interval_text(found)),
             ("square of the gradient", found["gradient_square"]),
             ("trace of its covariance, a row", found["trace"]),
             ("loss, nats per target", found["loss"]),
@@ -67,6 +72,8 @@ def _tables(found: Mapping[str, Any]) -> Iterable[Table]:
     )
     advice = batch_advice(found["batch_size"], found["rows"])
     notes = [(advice,)]
+    if not with_interval:
+        notes.append((f"no interval of {found['n_batches']} batches: --batches measures more",))
     if found["checkpoint"] is None:
         notes.append(("it grows while the loss falls: --checkpoint measures it later in a run",))
     yield Table(f"With pretrain.batch_size {found['batch_size']}", ("to a given loss",), notes)

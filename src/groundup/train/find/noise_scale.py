@@ -153,11 +153,12 @@ def parts_of(batch_size: int, micro_batch_size: int | None = None) -> int:
     """Into how many parts a batch is cut: `FEWEST_PARTS` or more, and none larger than a pass.
 
     Raises:
-        ConfigError: the batch has a single row.
+        ConfigError: the batch has fewer than two rows.
     """
     if batch_size < 2:
         raise ConfigError(
-            "the noise is seen between the parts of a batch, and this one has a single row",
+            "the noise is seen between the parts of a batch, and this one has "
+            + ("a single row" if batch_size == 1 else "no row"),
             where="--rows",
             fix="give 16 or more",
         )

@@ -46,10 +46,10 @@ OTHERWISE = "Megatron has no such argument"
 # Fields of the network that are said, or have no say of their own.
 SAID = {
     "family", "vocab_size", "n_layers", "d_model", "context_length", "stack", "tie_embeddings",
-    "init", "init_std", "attention.n_heads", "attention.n_kv_heads", "attention.head_dim",
+    "init_std", "attention.n_heads", "attention.n_kv_heads", "attention.head_dim",
     "attention.bias", "attention.output_bias", "attention.qk_norm", "positions.kind",
     "positions.rotary_base", "positions.rotary_fraction", "positions.rotary_interleaved",
-    "norm.kind", "norm.eps", "norm.weight", "norm.bias", "feed_forward.d_ff",
+    "norm.kind", "norm.eps", "feed_forward.d_ff",
     "feed_forward.activation", "feed_forward.bias", "feed_forward.n_experts",
     "feed_forward.n_experts_per_token",
 }  # fmt: skip
@@ -252,7 +252,23 @@ def schedule_left_out(job: EmitJob) -> Iterator[LeftOut]:
 
 
 def unsaid(model: ModelConfig) -> Iterator[tuple[str, Any]]:
-    """Fields of the network that are not as they are by default, and that no argument says."""
+    """Fields of the network that are not as they are by default, and that no argument says.
+
+    Some have another default there: its output projections start as GPT-2's do, and all its norms
+    have weights (layer norms biases too).
+    """
+    norm, attention = model.norm, model.attention
+    theirs = {
+        "init": (model.init, "gpt2"),
+        "norm.weight": (norm.weight, True),
+        "norm.bias": (norm.bias, norm.kind == "layer"),
+        "attention.qk_norm_weight": (
+            attention.qk_norm_weight, "head" if attention.qk_norm else "none",
+        ),
+    }  # fmt: skip
+    for name, (ours, default) in theirs.items():
+        if ours != default:
+            yield name, ours
     for field in dataclasses.fields(model):
         value = getattr(model, field.name)
         inside = dataclasses.is_dataclass(value)
@@ -261,5 +277,5 @@ def unsaid(model: ModelConfig) -> Iterator[tuple[str, Any]]:
             name = f"{field.name}.{part.name}" if inside else field.name
             found = getattr(value, part.name) if inside else value
             default = None if part.default is dataclasses.MISSING else part.default
-            if name not in SAID and found not in (default, None, False):
+            if name not in SAID and name not in theirs and found not in (default, None, False):
                 yield name, found
