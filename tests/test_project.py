@@ -258,6 +258,17 @@ def test_the_schema_knows_every_key_and_its_text() -> None:
     assert found["additionalProperties"] is False
 
 
+def test_a_folder_given_as_an_override_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "p1").mkdir()
+    (tmp_path / "p1" / "groundup.yaml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        load_project(".", overrides=["p1"])
+    assert caught.value.fix == "this command takes the project's folder by --project p1"
+
+
 def test_a_file_from_elsewhere_does_not_move_the_project(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     file = tmp_path / "conf" / "tiny.yaml"

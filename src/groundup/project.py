@@ -176,7 +176,7 @@ def load_project(
     Raises:
         ConfigError: everything that is wrong, each with file, line and key.
     """
-    path = _find(Path(folder_or_file), config)
+    path = _find(Path(folder_or_file), config, overrides)
     document = read_yaml(_read(path), str(path))
     folder = (path.parent if config is None else Path(folder_or_file)).resolve()
     return _checked(document, path, folder, overrides)
@@ -306,8 +306,8 @@ def _bounds_inside(node: Any) -> Any:
     return node
 
 
-def _find(path: Path, config: str | None) -> Path:
-    """The project file meant by a folder or file."""
+def _find(path: Path, config: str | None, overrides: Sequence[str]) -> Path:
+    """The project file meant by a folder or file; of overrides, folders given in their place."""
     file = path if path.is_file() and config is None else path / (config or FILE_NAME)
     if file.is_file():
         return file
@@ -321,6 +321,9 @@ def _find(path: Path, config: str | None) -> Path:
     fix = f"`groundup init {path}` writes one" if file.name == FILE_NAME else "check the name"
     if others:
         fix += f"; or name one of these with --config: {', '.join(others)}"
+    meant = next((given for given in overrides if (Path(given) / file.name).is_file()), None)
+    if meant is not None:
+        fix = f"this command takes the project's folder by --project {meant}"
     raise ConfigError(f"there is no {file.name} here", where=str(path), fix=fix)
 
 

@@ -55,6 +55,7 @@ def run_here(
         return code
     require_trainable()
     command = [sys.executable, "-m", "groundup.train.launch.agent", *words]
+    say(f"starting {job.processes} process{'es'[: 2 * (job.processes > 1)]}")
     return supervise(command, job, lambda: require_ready(job.folder), pause)
 
 
