@@ -1,6 +1,6 @@
 import pytest
 
-from groundup.report.compare import UNITS, as_json, compare, compare_tables
+from groundup.report.compare import UNITS, as_json, compare, compare_tables, said_of_run
 from groundup.tables import plain
 
 
@@ -85,3 +85,14 @@ def test_rows_as_json_hold_raw_values():
     assert found["predicted"] == 3.0
     assert found["band"] == (2.9, 3.3)
     assert found["error_percent"] == pytest.approx(-6.25)
+
+
+def test_a_profiled_run_is_compared_with_a_word_of_caution(tmp_path):
+    of = {"processes": 2, "layout": "dp_shard 2", "machines": 1}
+    assert said_of_run({}, tmp_path) is None
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile" / "summary.txt").write_text("where the time goes")
+    assert said_of_run({}, tmp_path).startswith("Steps were profiled")
+    both = said_of_run({"of": of}, tmp_path)
+    assert both.startswith("The run had 2 processes")
+    assert both.endswith("contain the profiler's.")

@@ -95,15 +95,15 @@ def _evaluation_tables(folder: Path) -> list[Table]:
 def run_tables(folder: Path) -> list[Table]:
     """What the plan predicted of a finished run, beside what was measured."""
     from groundup.files import read_json
-    from groundup.plan.local.ranks import comparable, said_of
-    from groundup.report.compare import compare, compare_tables
+    from groundup.plan.local.ranks import comparable
+    from groundup.report.compare import compare, compare_tables, said_of_run
     from groundup.tables import Table
     from groundup.track.run import EVENTS, read_lines
 
     record = read_json(folder / "run.json")
     predicted = comparable(record["predicted"], read_lines(folder / EVENTS))
     tables = compare_tables(compare(predicted, record["measured"], predicted["band"]))
-    said = said_of(predicted)
+    said = said_of_run(predicted, folder)
     return [*tables, Table("What the prediction is for", ["note"], [[said]])] if said else tables
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from groundup.plan.local.ranks import said_of
 from groundup.plan.local.report import QUANTITIES
 from groundup.tables import Table
 
@@ -129,6 +131,14 @@ def compare(
             )
         )
     return rows
+
+
+def said_of_run(predicted: Mapping[str, Any], run: Path) -> str | None:
+    """What to know of a run's prediction and measurement before they are compared."""
+    said = [said_of(predicted)]
+    if (run / "profile" / "summary.txt").is_file():
+        said.append("Steps were profiled: time, cost, energy and memory contain the profiler's.")
+    return " ".join(filter(None, said)) or None
 
 
 def compare_tables(rows: Sequence[Comparison]) -> list[Table]:

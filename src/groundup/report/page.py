@@ -20,8 +20,7 @@ from markupsafe import Markup
 from groundup import charts
 from groundup.artifacts import Artifact
 from groundup.files import write_atomic, write_json
-from groundup.plan.local.ranks import said_of
-from groundup.report.compare import as_json, compare
+from groundup.report.compare import as_json, compare, said_of_run
 from groundup.report.done import STAGES, headline, missing, stage_rows
 from groundup.report.evaluation import bits_of, completions, evaluation, rates_of
 from groundup.report.lineage import lineage
@@ -66,7 +65,7 @@ def write_report(folder: Path, *, title: str, run: Path, artifacts: Mapping[str,
         "title": title,
         "headline": headline(sources),
         "comparison": rows,
-        "compared_for": said_of(sources.predicted),
+        "compared_for": said_of_run(sources.predicted, run),
         "missing": missing(sources),
         "stages": stage_rows(sources),
         "training": training(sources),
