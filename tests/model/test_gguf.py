@@ -37,7 +37,8 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("olmo2", {"n_heads": 4}, "olmo2"),
     ("llama", {"n_heads": 4, "n_experts": 3, "n_experts_per_token": 2}, "llama"),
 ]
-READ_BY_TRANSFORMERS = CASES[:7]
+AS_QWEN3 = {"n_heads": 2, "head_dim": 128, "activation": "swiglu", "logit_softcap": None}
+READ_BY_TRANSFORMERS = [*CASES[:7], ("nanochat", AS_QWEN3, "qwen3")]
 
 
 def made(family: str, more: dict[str, Any]) -> Transformer:
